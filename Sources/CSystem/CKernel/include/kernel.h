@@ -1,0 +1,23 @@
+// System calls and flags that Swift's Glibc module hides behind _GNU_SOURCE.
+#pragma once
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/// preadv2 with RWF_NOWAIT: -1 with errno EAGAIN when the pages are not in the page cache.
+ssize_t kernel_pread_nowait(int fd, void *buffer, size_t count, off_t offset);
+
+/// pwritev at `offset`, as the system call.
+ssize_t kernel_pwritev(int fd, const struct iovec *vectors, int count, off_t offset);
+
+/// Starts write-back of a range without waiting for it (SYNC_FILE_RANGE_WRITE).
+int kernel_start_writeback(int fd, off_t offset, off_t count);
+
+/// fallocate(mode 0): allocates blocks and extends the file.
+int kernel_allocate(int fd, off_t offset, off_t count);
+
+/// The thread id of the caller, for metrics and logs.
+int kernel_thread_id(void);
+
+/// Names the calling thread (15 bytes at most), so that `perf` and `top -H` show who works.
+void kernel_name_thread(const char *name);

@@ -1,0 +1,25 @@
+#define _GNU_SOURCE
+#include "kernel.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+ssize_t kernel_pread_nowait(int fd, void *buffer, size_t count, off_t offset) {
+    struct iovec vector = {buffer, count};
+    return preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
+}
+
+ssize_t kernel_pwritev(int fd, const struct iovec *vectors, int count, off_t offset) {
+    return pwritev(fd, vectors, count, offset);
+}
+
+int kernel_start_writeback(int fd, off_t offset, off_t count) {
+    return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
+int kernel_allocate(int fd, off_t offset, off_t count) { return fallocate(fd, 0, offset, count); }
+
+int kernel_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+void kernel_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
