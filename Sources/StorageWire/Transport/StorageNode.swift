@@ -1,0 +1,112 @@
+package import NIOCore
+
+/// Another node, or this one: where storage requests go. In process and over TCP the same messages and the same rules.
+package protocol StorageNode: AnyObject, Sendable {
+    /// Begins a call. Must be made on `eventLoop`, where `receiver` hears of the answers, possibly before this returns.
+    ///
+    /// Every request gets one reply, `failed` included; `tag` comes back with each, so that one receiver can hold many calls.
+    @discardableResult
+    func call(
+        _ request: StorageRequest, deadline: NIODeadline, on eventLoop: any EventLoop, receiver: any CallReceiver,
+        tag: Int
+    ) -> any StorageCall
+}
+
+/// A call under way. To be used on its event loop only.
+package protocol StorageCall: AnyObject {
+    /// A further message on the same call (`chunk`, `commitUpload`, `readBody`).
+    func send(_ request: StorageRequest)
+    /// Gives up what the call holds on the other side (a staged upload, an open body). No reply comes after this.
+    func end()
+}
+
+/// Who asked.
+package protocol CallReceiver: AnyObject {
+    /// On the call's event loop.
+    func received(_ reply: StorageReply, tag: Int)
+}
+
+/// The serving side: takes a request, answers through the call.
+package protocol StorageHandler: AnyObject, Sendable {
+    /// Called on the call's event loop, for the first message of a call and for each further one. Must not block.
+    func handle(_ request: StorageRequest, call: ServerCall)
+    /// The caller ended the call or its connection broke.
+    func ended(_ call: ServerCall)
+}
+
+/// A call as the serving side sees it.
+///
+/// Unchecked: it is made, used and dropped on its event loop, but travels inside completions that other threads only carry back there.
+package class ServerCall: @unchecked Sendable {
+    package let eventLoop: any EventLoop
+    package let deadline: NIODeadline
+    /// What the handler keeps between the messages of a call: a staged upload, an open body.
+    package var session: AnyObject?
+    package internal(set) var isEnded = false
+
+    package init(eventLoop: any EventLoop, deadline: NIODeadline) {
+        self.eventLoop = eventLoop
+        self.deadline = deadline
+    }
+
+    /// Answers the oldest unanswered message of the call. On the event loop only; after the end it does nothing.
+    package func reply(_ reply: StorageReply) {
+        preconditionFailure("a transport overrides this")
+    }
+}
+
+/// Finds the node that has a device.
+package protocol NodeDirectory: AnyObject, Sendable {
+    func node(ofDevice device: UInt16) -> (any StorageNode)?
+}
+
+/// A node in this process: requests are handed over as they are, on the caller's event loop.
+package final class LocalNode: StorageNode {
+    private let handler: any StorageHandler
+
+    package init(handler: any StorageHandler) { self.handler = handler }
+
+    package func call(
+        _ request: StorageRequest, deadline: NIODeadline, on eventLoop: any EventLoop, receiver: any CallReceiver,
+        tag: Int
+    ) -> any StorageCall {
+        let call = LocalCall(
+            eventLoop: eventLoop, deadline: deadline, handler: handler, receiver: receiver, tag: tag)
+        handler.handle(request, call: call)
+        return call
+    }
+}
+
+/// Both ends of a call in process.
+private final class LocalCall: ServerCall, StorageCall, @unchecked Sendable {
+    private let handler: any StorageHandler
+    private var receiver: (any CallReceiver)?
+    private let tag: Int
+
+    init(
+        eventLoop: any EventLoop, deadline: NIODeadline, handler: any StorageHandler, receiver: any CallReceiver,
+        tag: Int
+    ) {
+        self.handler = handler
+        self.receiver = receiver
+        self.tag = tag
+        super.init(eventLoop: eventLoop, deadline: deadline)
+    }
+
+    override func reply(_ reply: StorageReply) {
+        receiver?.received(reply, tag: tag)
+    }
+
+    func send(_ request: StorageRequest) {
+        guard !isEnded else { return }
+        handler.handle(request, call: self)
+    }
+
+    func end() {
+        guard !isEnded else { return }
+        isEnded = true
+        receiver = nil
+        handler.ended(self)
+        session = nil
+    }
+}
