@@ -97,14 +97,21 @@ package struct CommitUpload: Sendable {
     }
 }
 
-/// Asks for an object. A body of up to 256 KiB comes with the answer if `wantsBody`; a larger one is pulled with `readBody` on the same call.
+/// Asks for an object. A body of up to 256 KiB comes with the answer when it is wanted; a larger one is pulled with `readBody` on the same call.
 package struct ReadObject: Sendable {
-    package var address: ObjectAddress
-    package var wantsBody: Bool
+    package enum Wanted: UInt8, Sendable {
+        /// Timestamps only: answered from the index.
+        case version = 0
+        case head = 1
+        case body = 2
+    }
 
-    package init(address: ObjectAddress, wantsBody: Bool) {
+    package var address: ObjectAddress
+    package var wanted: Wanted
+
+    package init(address: ObjectAddress, wanted: Wanted) {
         self.address = address
-        self.wantsBody = wantsBody
+        self.wanted = wanted
     }
 }
 

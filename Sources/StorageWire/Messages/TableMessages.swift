@@ -87,6 +87,9 @@ package struct PutRow: Sendable {
 
 /// Creates a table or merges metadata into it.
 package struct UpdateTable: Sendable {
+    /// The client named no policy: a new container gets the default one, which is 0.
+    package static let anyPolicy = UInt8.max
+
     package var table: TableAddress
     package var timestamp: Timestamp
     /// Creates the table when it is not there, and makes it live again when it was deleted; else such a table answers `missing`.
@@ -94,7 +97,7 @@ package struct UpdateTable: Sendable {
     package var account: [UInt8]
     /// Empty for an account.
     package var container: [UInt8]
-    /// Policy of a new container.
+    /// Policy of a new container; a live one keeps its own, and refuses another unless this is `anyPolicy`.
     package var policy: UInt8
     /// Names in canonical case; an empty value removes.
     package var metadata: [ObjectHead.Header]
@@ -195,6 +198,9 @@ package struct ListTable: Sendable {
 
 /// A page of a listing and the state of the table at the same moment. `entries` is the encoded form of `ListingEntry`s, decoded one by one by who renders them.
 package struct ListingReply: Sendable {
+    /// In place of a digest when rows were written while the page was put together: equals nothing.
+    package static let unsettledDigest: UInt64 = 0
+
     package var table: TableReply
     package var count: Int
     package var entries: ByteBuffer

@@ -1,0 +1,151 @@
+import DeviceLog
+import NIOCore
+import StorageWire
+
+extension ContainerServer {
+    func listTable(_ list: ListTable, call: ServerCall) {
+        guard let log = device(list.table, call: call) else { return }
+        guard list.limit >= 0, list.limit <= ListTable.maximumLimit, !list.includesDeleted || list.delimiter.isEmpty
+        else { return call.reply(.failed(StorageFailure(.malformed, "listing out of bounds"))) }
+        if list.limit <= Self.rowsOnEventLoop { return call.reply(Self.page(list, log)) }
+        workers.submit { _ in
+            let reply = Self.page(list, log)
+            call.eventLoop.execute { call.reply(reply) }
+        }
+    }
+
+    private static func page(_ list: ListTable, _ log: DeviceLog) -> StorageReply {
+        do throws(DeviceLogError) {
+            // State before rows and again after: a page is only said to be of one state when nothing was written meanwhile.
+            var state = try state(of: list.table, in: log)
+            for _ in 0..<4 {
+                var page = ListingPage(list)
+                if list.limit > 0 { try page.fill(from: log) }
+                let after = try Self.state(of: list.table, in: log)
+                if after == state {
+                    return .listing(ListingReply(table: after, count: page.count, entries: page.entries))
+                }
+                state = after
+            }
+            // Writes keep coming: the rows are right, but they are not those of the digest; 0 equals no digest of a table with rows.
+            var page = ListingPage(list)
+            try page.fill(from: log)
+            state.digest = ListingReply.unsettledDigest
+            return .listing(ListingReply(table: state, count: page.count, entries: page.entries))
+        } catch {
+            return .failed(failure(error))
+        }
+    }
+}
+
+/// A page of a listing while it is put together.
+struct ListingPage {
+    private let list: ListTable
+    private(set) var entries = ByteBuffer()
+    private(set) var count = 0
+
+    init(_ list: ListTable) { self.list = list }
+
+    mutating func fill(from log: DeviceLog) throws(DeviceLogError) {
+        entries.reserveCapacity(min(list.limit, 1_000) * 128)
+        guard let start = start() else { return }
+        // A copy that the visit may change: `self` can't be borrowed twice.
+        var page = self
+        try log.scan(
+            list.table.key, from: start, reverse: list.reverse, includesDeleted: list.includesDeleted
+        ) { name, row in page.visit(name, row) }
+        self = page
+    }
+
+    /// Where the first name of the page can be; `nil` when there can be none.
+    private func start() -> ScanStart? {
+        let prefix = list.prefix
+        if !list.reverse {
+            if !list.marker.isEmpty, !list.marker.lexicographicallyPrecedes(prefix) { return .after(list.marker) }
+            return prefix.isEmpty ? .first : .at(prefix)
+        }
+        // Reverse: from the marker down, or from the end of the prefix down.
+        let upper = prefix.isEmpty ? nil : ListingPage.successor(of: prefix)
+        if !list.marker.isEmpty {
+            if let upper, upper.lexicographicallyPrecedes(list.marker) { return .after(upper) }
+            return .after(list.marker)
+        }
+        guard let upper else { return .first }
+        return .after(upper)
+    }
+
+    private mutating func visit(_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep {
+        guard name.starts(with: list.prefix) else {
+            // Before the prefix only when a reverse scan began behind it.
+            if list.reverse, list.prefix.lexicographicallyPrecedes(name) { return .next }
+            return .stop
+        }
+        if !list.endMarker.isEmpty {
+            let isPast =
+                list.reverse
+                ? !list.endMarker.lexicographicallyPrecedes(name) : !name.lexicographicallyPrecedes(list.endMarker)
+            if isPast { return .stop }
+        }
+        if !list.delimiter.isEmpty, let end = ListingPage.end(of: list.delimiter, in: name, from: list.prefix.count) {
+            return visitSubdirectory([UInt8](name[..<end]), whole: end == name.count, row, name)
+        }
+        return add(name, row)
+    }
+
+    private mutating func visitSubdirectory(
+        _ subdirectory: [UInt8], whole: Bool, _ row: borrowing RowView, _ name: UnsafeRawBufferPointer
+    ) -> ScanStep {
+        if list.omitsSubdirectories {
+            // `path=`: an object named like the directory itself counts as directly below.
+            if whole { return add(name, row) }
+            return skip(subdirectory)
+        }
+        // Already given on the page before.
+        if !list.marker.isEmpty, list.marker.starts(with: subdirectory) { return skip(subdirectory) }
+        guard count < list.limit else { return .stop }
+        ListingEntry.subdirectory(subdirectory).encode(into: &entries)
+        count += 1
+        return count < list.limit ? skip(subdirectory) : .stop
+    }
+
+    /// Behind everything that begins with these bytes.
+    private func skip(_ prefix: [UInt8]) -> ScanStep {
+        if list.reverse { return .seek(to: prefix) }
+        guard let next = ListingPage.successor(of: prefix) else { return .stop }
+        return .seek(to: next)
+    }
+
+    private mutating func add(_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep {
+        guard count < list.limit else { return .stop }
+        ListingEntry.encodeRow(
+            name: name, timestamp: Timestamp(rawValue: row.timestamp), deleted: row.deleted, policy: row.bucket,
+            bytes: row.bytes, count: row.count, value: row.value, into: &entries)
+        count += 1
+        return count < list.limit ? .next : .stop
+    }
+
+    /// The first bytes behind everything that begins with `prefix`; `nil` when there are none.
+    static func successor(of prefix: [UInt8]) -> [UInt8]? {
+        var bytes = prefix
+        while let last = bytes.popLast() {
+            if last < 255 {
+                bytes.append(last + 1)
+                return bytes
+            }
+        }
+        return nil
+    }
+
+    /// The index behind the first occurrence of `delimiter` at or after `from`.
+    static func end(of delimiter: [UInt8], in name: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard name.count >= start + delimiter.count else { return nil }
+        var place = start
+        while place + delimiter.count <= name.count {
+            if name[place] == delimiter[0], name[place..<place + delimiter.count].elementsEqual(delimiter) {
+                return place + delimiter.count
+            }
+            place += 1
+        }
+        return nil
+    }
+}

@@ -1,0 +1,100 @@
+import DeviceLog
+import NIOCore
+import StorageWire
+
+extension ObjectServer {
+    func read(_ read: ReadObject, call: ServerCall) {
+        guard let log = device(read.address.device, call: call) else { return }
+        let key = ObjectKey(policy: read.address.policy, hash: read.address.hash)
+        do throws(DeviceLogError) {
+            if read.wanted == .version { return call.reply(Self.reply(try log.version(of: key))) }
+            answer(try log.object(key, body: Self.body(read.wanted), mayBlock: false), wanted: read.wanted, call: call)
+        } catch .wouldBlock {
+            readOnWorker(log, key, read.wanted, call)
+        } catch {
+            call.reply(.failed(StorageFailure(error)))
+        }
+    }
+
+    func readBody(_ read: ReadBody, call: ServerCall) {
+        guard let reader = (call.session as? OpenBody)?.reader else {
+            return call.reply(.failed(StorageFailure(.malformed, "no body is open on this call")))
+        }
+        guard read.length > 0, read.length <= ReadBody.maximumLength, read.offset >= 0,
+            read.offset <= reader.length - Int64(read.length)
+        else { return call.reply(.failed(StorageFailure(.malformed, "beyond the body"))) }
+        do throws(DeviceLogError) {
+            call.reply(.body(try reader.read(offset: read.offset, length: read.length, mayBlock: false)))
+        } catch .wouldBlock {
+            workers.submit { _ in
+                let result = Result { () throws(DeviceLogError) in
+                    try reader.read(offset: read.offset, length: read.length, mayBlock: true)
+                }
+                call.eventLoop.execute {
+                    switch result {
+                    case .success(let bytes): call.reply(.body(bytes))
+                    case .failure(let error): call.reply(.failed(StorageFailure(error)))
+                    }
+                }
+            }
+        } catch {
+            call.reply(.failed(StorageFailure(error)))
+        }
+    }
+
+    private func readOnWorker(_ log: DeviceLog, _ key: ObjectKey, _ wanted: ReadObject.Wanted, _ call: ServerCall) {
+        workers.submit { [self] _ in
+            let result = Result { () throws(DeviceLogError) in
+                try log.object(key, body: Self.body(wanted), mayBlock: true)
+            }
+            call.eventLoop.execute { [self] in
+                switch result {
+                case .success(let state): answer(state, wanted: wanted, call: call)
+                case .failure(let error): call.reply(.failed(StorageFailure(error)))
+                }
+            }
+        }
+    }
+
+    private func answer(_ state: ObjectState, wanted: ReadObject.Wanted, call: ServerCall) {
+        switch state {
+        case .absent: call.reply(.absent)
+        case .tombstone(let timestamp): call.reply(.tombstone(Timestamp(rawValue: timestamp)))
+        case .live(let object):
+            var body: ByteBuffer?
+            switch object.body {
+            case .inline(let bytes): body = bytes
+            case .blob(let reader): if wanted == .body { call.session = OpenBody(reader: reader) }
+            }
+            call.reply(
+                .object(
+                    ObjectReply(
+                        timestamp: Timestamp(rawValue: object.timestamp),
+                        dataTimestamp: Timestamp(rawValue: object.dataTimestamp), head: object.metadata,
+                        bodyLength: object.bodyLength, body: wanted == .body ? body : nil)))
+        }
+    }
+
+    private static func body(_ wanted: ReadObject.Wanted) -> BodyWanted { wanted == .body ? .inline : .none }
+
+    private static func reply(_ version: ObjectVersion) -> StorageReply {
+        switch version.kind {
+        case .absent: .absent
+        case .tombstone: .tombstone(Timestamp(rawValue: version.timestamp))
+        case .quarantined: .failed(StorageFailure(.corrupt, "quarantined"))
+        case .live:
+            .object(
+                ObjectReply(
+                    timestamp: Timestamp(rawValue: version.timestamp),
+                    dataTimestamp: Timestamp(rawValue: version.dataTimestamp), head: ByteBuffer(), bodyLength: 0,
+                    body: nil))
+        }
+    }
+}
+
+/// A large body that a call reads from; the open file keeps its bytes whatever is written meanwhile.
+private final class OpenBody {
+    let reader: BlobReader
+
+    init(reader: BlobReader) { self.reader = reader }
+}

@@ -1,0 +1,59 @@
+package import NIOCore
+package import NIOPosix
+package import StorageWire
+
+/// What the operations of one event loop share: the cluster, clocks and the deadlines of calls under way.
+package final class ProxyLoop {
+    package let eventLoop: any EventLoop
+    package let cluster: Cluster
+    package let timestamps: TimestampSource
+    /// Where bodies are hashed.
+    package let workers: NIOThreadPool
+    package let deadlines = DeadlineQueue()
+    package let limits: StoreLimits
+    private var sweeper: RepeatedTask?
+
+    package init(
+        eventLoop: any EventLoop, cluster: Cluster, timestamps: TimestampSource, workers: NIOThreadPool,
+        limits: StoreLimits
+    ) {
+        self.eventLoop = eventLoop
+        self.cluster = cluster
+        self.timestamps = timestamps
+        self.workers = workers
+        self.limits = limits
+    }
+
+    /// Begins to watch deadlines. On the event loop.
+    package func start() {
+        sweeper = eventLoop.scheduleRepeatedTask(initialDelay: limits.sweepInterval, delay: limits.sweepInterval) {
+            [unowned self] _ in
+            deadlines.sweep(now: .now())
+        }
+    }
+
+    package func stop() {
+        sweeper?.cancel()
+        sweeper = nil
+    }
+}
+
+/// Times and sizes that bound the work of the proxy.
+package struct StoreLimits: Sendable {
+    /// A body of at most this travels in one message and is packed into the log.
+    package var inlineBody = 256 << 10
+    /// Bytes of one upload that are received and not yet taken by the replicas; past it the client is not read.
+    package var uploadWindow = 1 << 20
+    /// Bytes of one download that are asked for ahead of the client.
+    package var downloadWindow = 1 << 20
+    /// For a small write to be durable.
+    package var writeTimeout = TimeAmount.seconds(10)
+    /// For the commit of a large upload, whose bytes have to reach the disk first.
+    package var commitTimeout = TimeAmount.seconds(60)
+    package var readTimeout = TimeAmount.seconds(5)
+    package var sweepInterval = TimeAmount.milliseconds(100)
+    /// Rounds of a write that keeps meeting newer timestamps.
+    package var maximumWriteRounds = 8
+
+    package init() {}
+}

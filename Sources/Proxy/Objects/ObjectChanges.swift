@@ -1,0 +1,98 @@
+import NIOCore
+package import StorageWire
+
+/// Writes to an object other than its body.
+package enum ObjectChanges {
+    package enum Outcome {
+        case stored(Timestamp)
+        /// No such object (any more).
+        case missing
+        case unavailable(StorageFailure)
+    }
+
+    /// Leaves a tombstone on the object and takes its row from the listing.
+    package static func delete(
+        _ loop: ProxyLoop, _ target: ObjectTarget, completion: @escaping (Outcome) -> Void
+    ) {
+        ReplicatedRequest.run(
+            loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
+            handoff: { target.handoff(cluster: loop.cluster, index: $0) },
+            make: { index, device, timestamp in
+                .deleteObject(
+                    DeleteObject(
+                        address: ObjectAddress(device: device, policy: target.policy, hash: target.hash),
+                        timestamp: timestamp, row: target.row(index), name: target.object))
+            },
+            completion: { completion(outcome($0)) })
+    }
+
+    /// Replaces the head of an object, made by `change` from the present one; read again when another write came between.
+    package static func update(
+        _ loop: ProxyLoop, _ target: ObjectTarget, attempt: Int = 0,
+        change: @escaping (ObjectReply) -> ObjectHead?, completion: @escaping (Outcome) -> Void
+    ) {
+        let keeper = Keeper()
+        let read = ObjectRead(loop, target: target, wanted: .head) { found in
+            keeper.read?.end()
+            keeper.read = nil
+            switch found {
+            case .notFound: completion(.missing)
+            case .unavailable(let failure): completion(.unavailable(failure))
+            case .found(let reply):
+                guard let head = change(reply) else { return completion(.missing) }
+                write(loop, target, head.encoded(), base: reply.dataTimestamp) { outcome in
+                    guard let outcome else {
+                        guard attempt + 1 < loop.limits.maximumWriteRounds else {
+                            return completion(.unavailable(StorageFailure(.busy, "newer writes kept arriving")))
+                        }
+                        return update(
+                            loop, target, attempt: attempt + 1, change: change, completion: completion)
+                    }
+                    completion(outcome)
+                }
+            }
+        }
+        keeper.read = read
+        read.start()
+    }
+
+    /// `nil` when the body has changed since it was read.
+    private static func write(
+        _ loop: ProxyLoop, _ target: ObjectTarget, _ head: ByteBuffer, base: Timestamp,
+        completion: @escaping (Outcome?) -> Void
+    ) {
+        var baseChanged = false
+        ReplicatedRequest.run(
+            loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
+            translate: { reply in
+                switch reply {
+                case .baseMismatch, .absent:
+                    // A replica that is behind, or a newer body: the others tell which.
+                    baseChanged = true
+                    return .failed(StorageFailure(.busy, "the body is another"))
+                default: return reply
+                }
+            },
+            make: { index, device, timestamp in
+                .updateObject(
+                    UpdateObject(
+                        address: ObjectAddress(device: device, policy: target.policy, hash: target.hash),
+                        timestamp: timestamp, base: base, row: target.row(index), head: head))
+            },
+            completion: { result in
+                if case .unavailable = result, baseChanged { return completion(nil) }
+                completion(outcome(result))
+            })
+    }
+
+    private static func outcome(_ result: ReplicatedWrite.Result) -> Outcome {
+        switch result {
+        case .stored(let timestamp): .stored(timestamp)
+        case .refused: .missing
+        case .unavailable(let failure): .unavailable(failure)
+        }
+    }
+
+    /// Holds the read until its answer has come.
+    private final class Keeper { var read: ObjectRead? }
+}

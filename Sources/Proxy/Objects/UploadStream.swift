@@ -1,0 +1,167 @@
+import CISAL
+package import NIOCore
+package import StorageWire
+
+/// A large body on its way to all replicas at once: hashed on a worker, sent in checksummed chunks, held back by the slowest of the
+/// quorum.
+///
+/// Bound to its event loop.
+package final class UploadStream {
+    private let loop: ProxyLoop
+    private let target: ObjectTarget
+    private let expectedLength: Int64
+    private let digest: BodyDigest
+
+    package var onPause: ((Bool) -> Void)?
+    package var onFailure: ((StorageFailure) -> Void)?
+    /// All bytes are hashed and sent; given the MD5.
+    package var onWhole: (([UInt8]) -> Void)?
+    package var onCommitReply: ((StorageReply, Int) -> Void)?
+
+    private struct Replica {
+        var acknowledged: Int64 = 0
+        var failed = false
+        var committing = false
+    }
+
+    private var fanOut: FanOut?
+    private var replicas: [Replica]
+    /// Received and not yet hashed.
+    private var unhashed = CircularBuffer<ByteBuffer>()
+    private var isHashing = false
+    private var received: Int64 = 0
+    private var sent: Int64 = 0
+    private var isPaused = false
+    private var isWhole = false
+    private var isEnded = false
+
+    /// A replica that is this far behind the others is given up: it would hold the bytes of all in memory.
+    private static let maximumLag: Int64 = 4 << 20
+
+    package init(_ loop: ProxyLoop, target: ObjectTarget, expectedLength: Int64, digest: BodyDigest) {
+        self.loop = loop
+        self.target = target
+        self.expectedLength = expectedLength
+        self.digest = digest
+        replicas = Array(repeating: Replica(), count: target.primaries.count)
+    }
+
+    package func open() {
+        let fanOut = FanOut(loop) { [unowned self] reply, index in receive(reply, from: index) }
+        self.fanOut = fanOut
+        for index in target.primaries.indices where !isEnded {
+            fanOut.ask(
+                .openUpload(OpenUpload(address: target.address(index), expectedLength: expectedLength)),
+                device: target.primaries[index], index: index, timeout: loop.limits.writeTimeout)
+        }
+    }
+
+    package func write(_ chunk: ByteBuffer) {
+        guard !isEnded else { return }
+        received += Int64(chunk.readableBytes)
+        var rest = chunk
+        while let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk)),
+            piece.readableBytes > 0
+        {
+            unhashed.append(piece)
+        }
+        hashNext()
+        updatePause()
+    }
+
+    package func finish() {
+        isWhole = true
+        hashNext()
+    }
+
+    package func commit(_ message: CommitUpload, index: Int) {
+        guard !replicas[index].failed else {
+            onCommitReply?(.failed(StorageFailure(.unreachable, "lost during the upload")), index)
+            return
+        }
+        replicas[index].committing = true
+        fanOut?.follow(.commitUpload(message), index: index, timeout: loop.limits.commitTimeout)
+    }
+
+    package func end() {
+        isEnded = true
+        fanOut?.end()
+        fanOut = nil
+        unhashed.removeAll()
+        onPause = nil
+        onFailure = nil
+        onWhole = nil
+        onCommitReply = nil
+    }
+
+    /// One worker at a time for one body; the others hash other bodies.
+    private func hashNext() {
+        guard !isHashing, !isEnded else { return }
+        guard let chunk = unhashed.popFirst() else {
+            if isWhole { onWhole?(digest.finish()) }
+            return
+        }
+        isHashing = true
+        let digest = digest
+        let loopBound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let eventLoop = loop.eventLoop
+        loop.workers.submit { _ in
+            digest.update(chunk)
+            let checksum = chunk.withUnsafeReadableBytes { bytes in
+                ~crc32_iscsi(
+                    UnsafeMutablePointer(mutating: bytes.bindMemory(to: UInt8.self).baseAddress), Int32(bytes.count),
+                    ~0)
+            }
+            eventLoop.execute { loopBound.value.hashed(chunk, checksum: checksum) }
+        }
+    }
+
+    private func hashed(_ chunk: ByteBuffer, checksum: UInt32) {
+        isHashing = false
+        guard !isEnded else { return }
+        sent += Int64(chunk.readableBytes)
+        let message = StorageRequest.chunk(UploadChunk(checksum: checksum, bytes: chunk))
+        for index in replicas.indices where !isEnded && !replicas[index].failed {
+            if sent - replicas[index].acknowledged > Self.maximumLag + Int64(chunk.readableBytes) {
+                fail(index, StorageFailure(.busy, "too far behind the other replicas"))
+            } else {
+                fanOut?.follow(message, index: index, timeout: loop.limits.commitTimeout)
+            }
+        }
+        updatePause()
+        hashNext()
+    }
+
+    private func receive(_ reply: StorageReply, from index: Int) {
+        guard !isEnded else { return }
+        switch reply {
+        case .accepted(let bytes):
+            replicas[index].acknowledged += Int64(bytes)
+            updatePause()
+        case .failed(let failure):
+            if replicas[index].committing { onCommitReply?(reply, index) } else { fail(index, failure) }
+        default:
+            onCommitReply?(reply, index)
+        }
+    }
+
+    private func fail(_ index: Int, _ failure: StorageFailure) {
+        guard !replicas[index].failed else { return }
+        replicas[index].failed = true
+        fanOut?.end(index: index)
+        if replicas.count(where: { !$0.failed }) <= replicas.count / 2 { onFailure?(failure) } else { updatePause() }
+    }
+
+    /// Reading stops while more than the window is received and not yet taken by a majority.
+    private func updatePause() {
+        guard !isEnded else { return }
+        let taken = replicas.filter { !$0.failed }.map(\.acknowledged).sorted(by: >)
+        let majority = replicas.count / 2 + 1
+        let confirmed = taken.count >= majority ? taken[majority - 1] : 0
+        let shouldPause = received - confirmed >= Int64(loop.limits.uploadWindow)
+        if shouldPause != isPaused {
+            isPaused = shouldPause
+            onPause?(shouldPause)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+package import StorageWire
+
+/// Puts together what the replicas of a table say of it: done when two of a majority agree on the rows, or when all have spoken.
+///
+/// A value without I/O.
+package struct TableQuorum: Sendable {
+    package enum Action: Equatable, Sendable {
+        case wait
+        case done
+        case fail
+    }
+
+    private var replies: [TableReply?]
+    private var failed = 0
+    private let majority: Int
+
+    package init(replicas: Int) {
+        replies = Array(repeating: nil, count: replicas)
+        majority = replicas / 2 + 1
+    }
+
+    package mutating func receive(_ reply: TableReply, from index: Int) -> Action {
+        guard index < replies.count else { return .wait }
+        replies[index] = reply
+        return decide()
+    }
+
+    package mutating func receiveFailure(from index: Int) -> Action {
+        failed += 1
+        return decide()
+    }
+
+    /// The reply whose rows a majority shares; without one, that of the newest row.
+    package var agreed: TableReply? {
+        let present = replies.compactMap { $0 }
+        let shared = present.first { reply in present.count { $0.hasRows(of: reply) } >= majority }
+        return shared ?? present.max { $0.lastChange < $1.lastChange }
+    }
+
+    /// Whether a majority holds the same rows as `reply`.
+    package func agrees(with reply: TableReply) -> Bool {
+        replies.count { $0?.hasRows(of: reply) ?? false } >= majority
+    }
+
+    /// The newest of all heads, item by item.
+    package func head() throws(WireError) -> TableHead? {
+        var merged: TableHead?
+        for encoded in replies.compactMap({ $0?.head }) {
+            let head = try TableHead(decoding: encoded)
+            if merged == nil { merged = head } else { merged?.merge(head) }
+        }
+        return merged
+    }
+
+    private func decide() -> Action {
+        let present = replies.count { $0 != nil }
+        if present + failed == replies.count { return present >= majority ? .done : .fail }
+        if failed > replies.count - majority { return .fail }
+        guard present >= majority, let agreed else { return .wait }
+        return agrees(with: agreed) ? .done : .wait
+    }
+}
+
+extension TableReply {
+    /// Same rows, deleted ones included; never while rows are being written under a page.
+    package func hasRows(of other: TableReply) -> Bool {
+        guard digest != ListingReply.unsettledDigest || sums.isEmpty && lastChange == .never else { return false }
+        return digest == other.digest && sums == other.sums && lastChange == other.lastChange
+    }
+}
