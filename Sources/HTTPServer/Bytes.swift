@@ -1,0 +1,67 @@
+import NIOCore
+
+/// Which bytes may stand where (RFC 9110 5.6.2, 5.5).
+enum CharacterClass {
+    /// Bit per byte: the characters of a token.
+    private static let token: (UInt64, UInt64) = {
+        var low: UInt64 = 0
+        var high: UInt64 = 0
+        for byte in "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8 {
+            if byte < 64 { low |= 1 << UInt64(byte) } else { high |= 1 << UInt64(byte - 64) }
+        }
+        return (low, high)
+    }()
+
+    /// Whether the byte may stand in a method or a header name.
+    @inline(__always)
+    static func isToken(_ byte: UInt8) -> Bool {
+        byte < 64 ? token.0 >> UInt64(byte) & 1 != 0 : byte < 128 && token.1 >> UInt64(byte - 64) & 1 != 0
+    }
+}
+
+/// Whether both are the same but for the case of ASCII letters.
+func equalsIgnoringCase(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+    guard left.count == right.count else { return false }
+    for index in 0..<left.count where lowercased(left[index]) != lowercased(right[index]) { return false }
+    return true
+}
+
+@inline(__always)
+private func lowercased(_ byte: UInt8) -> UInt8 {
+    byte &- 0x41 < 26 ? byte | 0x20 : byte
+}
+
+extension ByteBuffer {
+    @inline(__always)
+    mutating func writeCRLF() {
+        writeInteger(0x0D0A as UInt16)
+    }
+
+    /// Writes a number in decimal digits.
+    mutating func writeDecimal(_ value: Int64) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+            var rest = value.magnitude
+            var index = 20
+            repeat {
+                index -= 1
+                digits[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            } while rest > 0
+            if value < 0 {
+                index -= 1
+                digits[index] = UInt8(ascii: "-")
+            }
+            writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(digits)[index..<20]))
+        }
+    }
+
+    /// Writes a number in hexadecimal digits, without leading zeros.
+    mutating func writeHexadecimal(_ value: Int) {
+        var shift = max(0, (Int.bitWidth - value.leadingZeroBitCount + 3) / 4 * 4 - 4)
+        while shift >= 0 {
+            let digit = UInt8(truncatingIfNeeded: value >> shift & 15)
+            writeInteger(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            shift -= 4
+        }
+    }
+}

@@ -1,0 +1,41 @@
+import Logging
+import NIOCore
+internal import Synchronization
+
+/// The event loops of a listener, each with its own table of connections.
+final class HTTPLoops: Sendable {
+    private let loops: [ObjectIdentifier: HTTPLoop]
+    private let open = Atomic<Int>(0)
+    private let lastID = Atomic<UInt64>(0)
+    private let limit: Int
+
+    init(
+        group: any EventLoopGroup, application: any HTTPApplication, configuration: HTTPConfiguration, logger: Logger
+    ) {
+        var loops: [ObjectIdentifier: HTTPLoop] = [:]
+        for eventLoop in group.makeIterator() {
+            loops[ObjectIdentifier(eventLoop)] = HTTPLoop(
+                eventLoop: eventLoop, application: application, configuration: configuration, logger: logger)
+        }
+        self.loops = loops
+        limit = configuration.connections
+    }
+
+    /// Connections that are open on all loops.
+    var count: Int { open.load(ordering: .relaxed) }
+
+    /// The handler of a new channel; on the channel's loop. Past the limit it only refuses.
+    func makeConnection(_ channel: any Channel) throws -> HTTPConnection {
+        guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else { throw ChannelError.operationUnsupported }
+        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
+        let count = open.wrappingAdd(1, ordering: .relaxed).newValue
+        channel.closeFuture.whenComplete { [self] _ in open.wrappingSubtract(1, ordering: .relaxed) }
+        return HTTPConnection(id: id, loop: loop, refused: count > limit)
+    }
+
+    /// Succeeds on `eventLoop` when all loops are without connections.
+    func drain(within deadline: TimeAmount, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+        let drained = loops.values.map { $0.drain(within: deadline) }
+        return EventLoopFuture.andAllSucceed(drained, on: eventLoop)
+    }
+}
