@@ -1,0 +1,57 @@
+/// Whose device a directory is; `device.json` holds it and `DeviceLog.open` compares.
+package struct DeviceIdentity: Equatable, Sendable {
+    package var clusterID: String
+    package var deviceID: Int
+
+    package init(clusterID: String, deviceID: Int) {
+        self.clusterID = clusterID
+        self.deviceID = deviceID
+    }
+}
+
+/// Sizes and limits of one device. All sizes in bytes.
+package struct Configuration: Sendable {
+    /// Who runs the commit stream and the background work.
+    package enum Driver: Sendable {
+        /// One commit thread and one maintenance thread.
+        case threads
+        /// The caller, by `commitOnce`, `flushIndex`, `compact`; for tests and simulation.
+        case manual
+    }
+
+    package var driver = Driver.threads
+    /// A segment is rolled when a batch does not fit any more. At most 2 GiB.
+    package var segmentSize = 256 << 20
+    /// How far ahead of the write position a segment is filled with zeros in the background; 0 switches it off.
+    package var zeroAhead = 16 << 20
+    /// Limits of one batch.
+    package var maximumBatchBytes = 4 << 20
+    package var maximumBatchRecords = 4096
+    /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
+    package var maximumQueuedWrites = 16384
+    /// Bytes of metadata and bodies waiting for the commit stream.
+    package var maximumQueuedBytes = 64 << 20
+    /// Objects and rows held in memory before they move to the index.
+    package var memoryEntries = 32768
+    /// Bodies beyond this have to be blobs.
+    package var maximumInlineBody = 256 << 10
+    package var maximumMetadata = 128 << 10
+    /// Bytes of a row's name.
+    package var maximumRowName = 1024
+    /// Size of the checksummed blocks of a blob.
+    package var blobBlock = 256 << 10
+    /// Space that only deletes and compaction may use; nil: 2 % of the device, at least 1 GiB, at most 10 %.
+    package var reserve: Int64?
+    /// Share of garbage above which a segment is compacted.
+    package var compactionGarbage = 0.5
+    /// Free segments kept for reuse.
+    package var maximumSpareSegments = 2
+    /// Object writes without `confirm` that are remembered one by one.
+    package var maximumUnconfirmed = 262_144
+    /// Address space of the index's map; the file grows only as needed.
+    package var indexMapSize = 64 << 30
+    /// Resident bytes of the index's map above which its pages are given back after a flush.
+    package var indexResidentLimit = 8 << 20
+
+    package init() {}
+}

@@ -1,0 +1,24 @@
+/// Why a device could not do what was asked.
+package enum DeviceLogError: Error, Equatable, Sendable {
+    /// The record is not in memory and the caller said that it must not block; try again on another thread.
+    case wouldBlock
+    /// A checksum did not match. The entry is put into quarantine.
+    case corrupt
+    /// Something is there, but its bytes are damaged, or a rebuild lost records whose names are unknown, so that absence proves nothing.
+    case quarantined
+    /// Free space is at the reserve.
+    case full
+    /// The queue or another limit of the log is reached; try later.
+    case busy
+    /// A name, metadata or body beyond the limits of the format.
+    case tooLarge
+    /// A system call failed. After a failed write the device takes no more writes until it is opened again.
+    case io(errno: Int32)
+    /// The index failed; it is rebuilt from the log when the device is opened again.
+    case index(code: Int32)
+    /// The directory belongs to another cluster, device or format.
+    case refused(reason: String)
+    /// Another process, or this one, has the directory open.
+    case inUse
+    case closed
+}

@@ -1,0 +1,70 @@
+internal import Glibc
+
+/// A system call of the file system that failed.
+package struct FileError: Error, Equatable, Sendable {
+    package let errno: Int32
+
+    package init(errno: Int32) {
+        self.errno = errno
+    }
+}
+
+/// The seam under the log: files and directories. Forms: `POSIXFileSystem`, `MemoryFileSystem`, `FaultyFileSystem`.
+package protocol FileSystem: Sendable {
+    /// Creates a directory and those above it; succeeds when it is there.
+    func createDirectory(_ path: String) throws(FileError)
+    /// Names in a directory, without `.` and `..`, in no order.
+    func list(_ path: String) throws(FileError) -> [String]
+    func open(_ path: String, _ mode: OpenMode) throws(FileError) -> any File
+    func rename(_ path: String, to target: String) throws(FileError)
+    /// Removes a file.
+    func remove(_ path: String) throws(FileError)
+    /// Makes creations, renames and removals in a directory durable.
+    func syncDirectory(_ path: String) throws(FileError)
+    func space(at path: String) throws(FileError) -> (free: Int64, total: Int64)
+    /// Takes the lock file at `path` for this process, until the returned file is closed; EWOULDBLOCK when it is taken.
+    func lock(_ path: String) throws(FileError) -> any File
+}
+
+package enum OpenMode: Sendable {
+    case read
+    case readWrite
+    /// For reading and writing; ENOENT never happens.
+    case create
+}
+
+/// An open file. Closed when the last reference goes.
+package protocol File: AnyObject, Sendable {
+    func length() throws(FileError) -> Int64
+    /// Reads up to the end of the buffer or of the file; the result is smaller than the buffer only at the end of the file.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int
+    /// As `read`, but nil when the bytes are not in memory.
+    func readIfCached(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int?
+    /// Writes all bytes.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError)
+    /// fdatasync.
+    func sync() throws(FileError)
+    /// Allocates blocks; a hint, errors other than ENOSPC are swallowed.
+    func allocate(at offset: Int64, count: Int64) throws(FileError)
+    /// Starts to write a range back, without waiting; a hint.
+    func startWriteback(at offset: Int64, count: Int64)
+}
+
+extension FileSystem {
+    /// The whole content of a small file; nil when it does not exist.
+    func readFile(_ path: String, limit: Int) throws(FileError) -> [UInt8]? {
+        let file: any File
+        do {
+            file = try open(path, .read)
+        } catch {
+            guard error.errno == ENOENT else { throw error }
+            return nil
+        }
+        let length = Int(try file.length())
+        guard length <= limit else { throw FileError(errno: EFBIG) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: length, alignment: 8)
+        defer { buffer.deallocate() }
+        let count = try file.read(into: buffer, at: 0)
+        return [UInt8](UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+    }
+}

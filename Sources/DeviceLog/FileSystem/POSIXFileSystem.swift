@@ -1,0 +1,150 @@
+internal import CKernel
+internal import Glibc
+
+/// The file system of the machine.
+package struct POSIXFileSystem: FileSystem {
+    package init() {}
+
+    package func createDirectory(_ path: String) throws(FileError) {
+        if mkdir(path, 0o700) == 0 { return }
+        switch errno {
+        case EEXIST:
+            return
+        case ENOENT:
+            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { throw FileError(errno: ENOENT) }
+            try createDirectory(String(path[..<slash]))
+            guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw FileError(errno: errno) }
+        default:
+            throw FileError(errno: errno)
+        }
+    }
+
+    package func list(_ path: String) throws(FileError) -> [String] {
+        guard let directory = opendir(path) else { throw FileError(errno: errno) }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    package func open(_ path: String, _ mode: OpenMode) throws(FileError) -> any File {
+        let flags: Int32
+        switch mode {
+        case .read: flags = O_RDONLY
+        case .readWrite: flags = O_RDWR
+        case .create: flags = O_RDWR | O_CREAT
+        }
+        return try POSIXFile(path, flags)
+    }
+
+    package func rename(_ path: String, to target: String) throws(FileError) {
+        guard Glibc.rename(path, target) == 0 else { throw FileError(errno: errno) }
+    }
+
+    package func remove(_ path: String) throws(FileError) {
+        guard unlink(path) == 0 else { throw FileError(errno: errno) }
+    }
+
+    package func syncDirectory(_ path: String) throws(FileError) {
+        let directory = try POSIXFile(path, O_RDONLY | O_DIRECTORY)
+        guard fsync(directory.descriptor) == 0 else { throw FileError(errno: errno) }
+    }
+
+    package func space(at path: String) throws(FileError) -> (free: Int64, total: Int64) {
+        var values = statvfs()
+        guard statvfs(path, &values) == 0 else { throw FileError(errno: errno) }
+        let unit = Int64(values.f_frsize)
+        return (Int64(values.f_bavail) * unit, Int64(values.f_blocks) * unit)
+    }
+
+    package func lock(_ path: String) throws(FileError) -> any File {
+        let file = try POSIXFile(path, O_RDWR | O_CREAT)
+        guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else { throw FileError(errno: errno) }
+        return file
+    }
+}
+
+/// A file descriptor.
+private final class POSIXFile: File {
+    let descriptor: Int32
+
+    init(_ path: String, _ flags: Int32) throws(FileError) {
+        descriptor = Glibc.open(path, flags | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileError(errno: errno) }
+    }
+
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+    }
+
+    func length() throws(FileError) -> Int64 {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw FileError(errno: errno) }
+        return Int64(status.st_size)
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + done)
+            if count == 0 { break }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw FileError(errno: errno)
+            }
+            done += count
+        }
+        return done
+    }
+
+    func readIfCached(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int? {
+        guard buffer.count > 0 else { return 0 }
+        var done = 0
+        while done < buffer.count {
+            let count = kernel_pread_nowait(
+                descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + done)
+            if count == 0 { break }
+            if count < 0 {
+                switch errno {
+                case EINTR: continue
+                case EAGAIN: return nil
+                // The file system cannot tell what is cached: let the caller use another thread.
+                case EOPNOTSUPP: return nil
+                default: throw FileError(errno: errno)
+                }
+            }
+            done += count
+        }
+        return done
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
+        var done = 0
+        while done < bytes.count {
+            let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + done)
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw FileError(errno: errno)
+            }
+            done += count
+        }
+    }
+
+    func sync() throws(FileError) {
+        guard fdatasync(descriptor) == 0 else { throw FileError(errno: errno) }
+    }
+
+    func allocate(at offset: Int64, count: Int64) throws(FileError) {
+        guard count > 0, kernel_allocate(descriptor, off_t(offset), off_t(count)) != 0 else { return }
+        if errno == ENOSPC { throw FileError(errno: ENOSPC) }
+    }
+
+    func startWriteback(at offset: Int64, count: Int64) {
+        _ = kernel_start_writeback(descriptor, off_t(offset), off_t(count))
+    }
+}
