@@ -46,7 +46,7 @@ enum TableTransition {
         var created = false
         if let info { head = try TableHead(decoding: info) } else {
             head = TableHead(
-                account: update.account, container: update.container, policy: update.policy, created: .never,
+                account: update.account, container: update.container, policy: 0, created: .never,
                 put: .never)
         }
         if !head.isLive(rows: rows) {
@@ -54,7 +54,7 @@ enum TableTransition {
             guard head.deleted < update.timestamp else { return .refused(.superseded(head.deleted)) }
             created = true
             head.created = update.timestamp
-            head.policy = update.policy
+            head.policy = update.policy == UpdateTable.anyPolicy ? 0 : update.policy
             head.metadata = []
         } else if update.creates, update.policy != head.policy, update.policy != UpdateTable.anyPolicy {
             return .refused(.policyConflict(head.policy))
