@@ -83,7 +83,8 @@ struct ByteCursor {
                 }
             }
             let end = min(index + 8, text.count)
-            while index < end {
+            // Not to stop inside a character: U+FFFE is recognised by its bytes.
+            while index < end || (index < text.count && text[index] & 0xC0 == 0x80) {
                 escape(&self, text[index])
                 index += 1
             }
@@ -111,11 +112,11 @@ struct ByteCursor {
         (controls(word) | matches(word, 0x22) | matches(word, 0x5C)) & tops == 0
     }
 
-    /// `"` `&` `<` `>` and controls need care.
+    /// `"` `&` `<` `>` and controls need care; 0xEF may begin U+FFFE or U+FFFF.
     @inline(__always)
     private static func isCleanXML(_ word: UInt64) -> Bool {
-        (controls(word) | matches(word, 0x22) | matches(word, 0x26) | matches(word, 0x3C) | matches(word, 0x3E)) & tops
-            == 0
+        let marks = matches(word, 0x22) | matches(word, 0x26) | matches(word, 0x3C) | matches(word, 0x3E)
+        return (controls(word) | marks | matches(word, 0xEF)) & tops == 0
     }
 
     private mutating func putEscapedJSON(_ byte: UInt8) {
@@ -145,7 +146,13 @@ struct ByteCursor {
         case 10: put("&#10;")
         case 13: put("&#13;")
         case 0..<32: put("\u{FFFD}")
+        case 0xBE, 0xBF: put(endsNonCharacter ? 0xBD : byte)
         default: put(byte)
         }
+    }
+
+    /// Whether EF BF lies behind, so that BE or BF would complete U+FFFE or U+FFFF. A tag always precedes the text.
+    private var endsNonCharacter: Bool {
+        (position - 2).load(as: UInt8.self) == 0xEF && (position - 1).load(as: UInt8.self) == 0xBF
     }
 }
