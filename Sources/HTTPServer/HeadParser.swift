@@ -25,6 +25,10 @@ struct HeadParser: Sendable {
 
     /// Goes on where the last call ended; `bytes` is everything since the first byte of the request.
     mutating func read(_ bytes: UnsafeRawBufferPointer, limits: HTTPLimits) -> Outcome {
+        // TLS and noise are told at once, not when a line or the time is over.
+        if lineStart == 0, let first = bytes.first, !CharacterClass.isToken(first), first != 0x0D, first != 0x0A {
+            return .failed(HTTPRequestError(.badRequest, "This is not an HTTP request."))
+        }
         while true {
             let end = lineFeed(in: bytes)
             do throws(HTTPRequestError) {
