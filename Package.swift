@@ -78,7 +78,7 @@ let package = Package(
         tests("DaemonTests", ["Daemon"]),
         tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix]),
         tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore]),
-        tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix]),
+        tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
         tests("ObjectServerTests", ["ObjectServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
         tests("ContainerServerTests", ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
         tests("ProxyTests", ["Proxy", "Access", "StorageWire", "HTTPServer", "Ring", nioCore, nioPosix]),

@@ -17,6 +17,36 @@ enum CharacterClass {
     static func isToken(_ byte: UInt8) -> Bool {
         byte < 64 ? token.0 >> UInt64(byte) & 1 != 0 : byte < 128 && token.1 >> UInt64(byte - 64) & 1 != 0
     }
+
+    /// Whether the byte may stand in `Host` or an authority: unreserved, percent, sub-delims, colon, brackets.
+    static func isHost(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"), 0x24...0x2E, 0x21, 0x3A, 0x3B, 0x3D, 0x5B, 0x5D, 0x5F, 0x7E:
+            true
+        default: false
+        }
+    }
+
+    /// Whether a header value has no control character but the tab; eight bytes at a time.
+    static func isFieldContent(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index + 8 <= bytes.count {
+            let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let below32 = (word &- 0x2020_2020_2020_2020) & ~word
+            let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
+            let isDelete = (delete &- 0x0101_0101_0101_0101) & ~delete
+            if (below32 | isDelete) & 0x8080_8080_8080_8080 != 0, !hasOnlyContent(bytes[index..<index + 8]) {
+                return false
+            }
+            index += 8
+        }
+        return hasOnlyContent(bytes[index...])
+    }
+
+    private static func hasOnlyContent(_ bytes: Slice<UnsafeRawBufferPointer>) -> Bool {
+        bytes.allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }
+    }
 }
 
 /// Whether both are the same but for the case of ASCII letters.

@@ -27,7 +27,7 @@ package struct RequestHead: Sendable {
         var valueLength: UInt32
     }
 
-    /// The whole head from the method to the empty line; its reader index is 0.
+    /// The whole head up to the empty line; its reader index is 0.
     package internal(set) var bytes: ByteBuffer
     package internal(set) var method: HTTPMethod
     package internal(set) var targetForm: TargetForm
@@ -42,6 +42,7 @@ package struct RequestHead: Sendable {
     /// Whether the body comes in chunks.
     package internal(set) var isChunked: Bool
 
+    var methodStart: UInt32
     var methodLength: UInt32
     var targetStart: UInt32
     var targetLength: UInt32
@@ -57,7 +58,7 @@ package struct RequestHead: Sendable {
 
 extension RequestHead {
     /// The bytes of the method.
-    package var methodBytes: ByteBufferView { view(0, methodLength) }
+    package var methodBytes: ByteBufferView { view(methodStart, methodLength) }
 
     /// The target as it came.
     package var target: ByteBufferView { view(targetStart, targetLength) }
