@@ -1,0 +1,33 @@
+/// The ids of the devices that should hold a partition, in the order of the replicas and without duplicates.
+///
+/// Up to `inlineLimit` ids are held in place.
+package struct PrimaryDevices: RandomAccessCollection, Sendable {
+    /// More ids than this need an allocation.
+    package static let inlineLimit = 8
+
+    private var ids = InlineArray<8, UInt32>(repeating: 0)
+    private var more: [UInt32] = []
+    package private(set) var endIndex = 0
+
+    init() {}
+
+    package var startIndex: Int { 0 }
+
+    package subscript(position: Int) -> Int {
+        precondition(position < endIndex, "no such primary")
+        return Int(position < Self.inlineLimit ? ids[position] : more[position - Self.inlineLimit])
+    }
+
+    /// Appends an id unless it is there already.
+    @inline(__always)
+    mutating func insert(_ id: UInt32) {
+        for position in 0..<Swift.min(endIndex, Self.inlineLimit) where ids[position] == id { return }
+        if endIndex < Self.inlineLimit {
+            ids[endIndex] = id
+        } else {
+            guard !more.contains(id) else { return }
+            more.append(id)
+        }
+        endIndex += 1
+    }
+}
