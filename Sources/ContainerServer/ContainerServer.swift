@@ -1,6 +1,5 @@
 package import DeviceLog
 package import Logging
-package import NIOCore
 package import NIOPosix
 package import StorageWire
 

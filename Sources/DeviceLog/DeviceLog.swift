@@ -18,7 +18,7 @@ package final class DeviceLog: Sendable {
     package func tableInfo(_ table: TableKey) throws(DeviceLogError) -> (info: ByteBuffer?, stats: TableStats) { throw .closed }
     package func row(_ table: TableKey, name: [UInt8]) throws(DeviceLogError) -> Row? { throw .closed }
     package func scan(
-        _ table: TableKey, from start: ScanStart, reverse: Bool = false,
+        _ table: TableKey, from start: ScanStart, reverse: Bool = false, includesDeleted: Bool = false,
         visit: (_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep
     ) throws(DeviceLogError) { throw .closed }
     package func pendingUpdates(limit: Int) throws(DeviceLogError) -> [(id: UInt64, payload: ByteBuffer)] { throw .closed }

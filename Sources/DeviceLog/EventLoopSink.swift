@@ -1,22 +1,7 @@
 package import NIOCore
 import Synchronization
 
-/// A write whose outcome comes back on an event loop.
-package class EventLoopCompletion: WriteCompletion, @unchecked Sendable {
-    // Unchecked: subclasses hold state of their event loop and are touched nowhere else.
-    package let sink: any CompletionSink
-
-    package init(sink: EventLoopSink) { self.sink = sink }
-
-    /// On the event loop of the sink.
-    package func completed(_ outcome: WriteOutcome) {
-        preconditionFailure("a subclass says what follows")
-    }
-}
-
-/// Hands the writes of a batch that belong to one event loop over to it, all in one turn.
-///
-/// Only for `EventLoopCompletion`s.
+/// Hands the writes of a batch that belong to one event loop over to it, all in one turn: there `completed` is called.
 package final class EventLoopSink: CompletionSink {
     private let eventLoop: any EventLoop
 
@@ -25,7 +10,7 @@ package final class EventLoopSink: CompletionSink {
     package func deliver(_ finished: [FinishedWrite]) {
         eventLoop.execute {
             for write in finished {
-                unsafeDowncast(write.completion, to: EventLoopCompletion.self).completed(write.outcome)
+                write.completion.completed(write.outcome)
             }
         }
     }

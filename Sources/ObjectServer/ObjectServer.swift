@@ -1,6 +1,6 @@
 package import DeviceLog
 package import Logging
-package import NIOCore
+import NIOCore
 package import NIOPosix
 package import StorageWire
 

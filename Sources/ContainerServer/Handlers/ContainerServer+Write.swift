@@ -18,7 +18,7 @@ extension ContainerServer {
         guard let log = device(update.table, call: call) else { return }
         let change = TableChange(server: self, table: update.table, call: call)
         let write = Write.tableInfo(update.table.key) { info, stats in
-            change.decide { try TableTransition.update(info, rows: stats.total.rows, by: update) }
+            change.decide { () throws(WireError) in try TableTransition.update(info, rows: stats.total.rows, by: update) }
         }
         log.submit(write, completion: change)
     }
@@ -27,7 +27,7 @@ extension ContainerServer {
         guard let log = device(delete.table, call: call) else { return }
         let change = TableChange(server: self, table: delete.table, call: call)
         let write = Write.tableInfo(delete.table.key) { info, stats in
-            change.decide {
+            change.decide { () throws(WireError) in
                 try TableTransition.delete(info, rows: stats.total.rows, at: delete.timestamp)
             }
         }
@@ -88,7 +88,8 @@ enum TableTransition {
 }
 
 /// A row on its way to be durable.
-private final class RowWrite: EventLoopCompletion, @unchecked Sendable {
+private final class RowWrite: WriteCompletion, @unchecked Sendable {
+    let sink: any CompletionSink
     private let server: ContainerServer
     private let table: TableAddress
     private let call: ServerCall
@@ -97,10 +98,10 @@ private final class RowWrite: EventLoopCompletion, @unchecked Sendable {
         self.server = server
         self.table = table
         self.call = call
-        super.init(sink: server.sinks.sink(for: call.eventLoop))
+        sink = server.sinks.sink(for: call.eventLoop)
     }
 
-    override func completed(_ outcome: WriteOutcome) {
+    func completed(_ outcome: WriteOutcome) {
         switch outcome {
         case .stored:
             if table.kind == .container { server.changes.insert(table) }
@@ -114,7 +115,8 @@ private final class RowWrite: EventLoopCompletion, @unchecked Sendable {
 }
 
 /// A change of a table's head. The decision falls on the commit stream and is read on the event loop after it: never at the same time.
-private final class TableChange: EventLoopCompletion, @unchecked Sendable {
+private final class TableChange: WriteCompletion, @unchecked Sendable {
+    let sink: any CompletionSink
     private let server: ContainerServer
     private let table: TableAddress
     private let call: ServerCall
@@ -125,7 +127,7 @@ private final class TableChange: EventLoopCompletion, @unchecked Sendable {
         self.server = server
         self.table = table
         self.call = call
-        super.init(sink: server.sinks.sink(for: call.eventLoop))
+        sink = server.sinks.sink(for: call.eventLoop)
     }
 
     func decide(_ transition: () throws(WireError) -> TableTransition) -> TableDecision {
@@ -142,7 +144,7 @@ private final class TableChange: EventLoopCompletion, @unchecked Sendable {
         return .refuse(code: 0)
     }
 
-    override func completed(_ outcome: WriteOutcome) {
+    func completed(_ outcome: WriteOutcome) {
         switch outcome {
         case .stored:
             if table.kind == .container { server.changes.insert(table) }

@@ -1,7 +1,7 @@
 import DeviceLog
 package import Logging
 package import NIOCore
-import StorageWire
+package import StorageWire
 
 /// Tells accounts how many objects and bytes their containers hold, a moment after they changed.
 ///

@@ -14,6 +14,8 @@ package struct TableStats: Equatable, Sendable {
     }
 
     /// Only buckets with something in them, in ascending order.
+    package var digest: UInt64 = 0
+    package var lastChange: UInt64 = 0
     package private(set) var buckets: [(bucket: UInt8, totals: Totals)] = []
 
     package init() {}
@@ -85,6 +87,7 @@ package struct Row: Equatable, Sendable {
 /// A live row during a scan; its value is valid only inside the visit.
 package struct RowView: ~Copyable {
     package let timestamp: UInt64
+    package let deleted: Bool
     package let bucket: UInt8
     package let bytes: Int64
     package let count: Int64

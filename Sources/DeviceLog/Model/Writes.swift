@@ -50,6 +50,13 @@ package enum WriteOutcome: Sendable, Equatable {
 package protocol WriteCompletion: AnyObject, Sendable {
     /// Through which the outcome comes back, such as the event loop of the request.
     var sink: any CompletionSink { get }
+    /// For sinks that hand a write back to whoever made it (`EventLoopSink`).
+    func completed(_ outcome: WriteOutcome)
+}
+
+extension WriteCompletion {
+    /// Nobody waits: the sink keeps the outcomes itself.
+    package func completed(_ outcome: WriteOutcome) {}
 }
 
 /// Takes the finished writes of a batch, all that belong to it in one call.

@@ -1,5 +1,6 @@
 import DeviceLog
 import NIOCore
+import NIOPosix
 import StorageWire
 
 extension ObjectServer {

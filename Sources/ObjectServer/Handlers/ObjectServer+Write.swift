@@ -40,7 +40,7 @@ extension ObjectServer {
 }
 
 /// A write of an object: first its record becomes durable, then its row in the container, then the answer goes out.
-final class ObjectWrite: EventLoopCompletion, CallReceiver, @unchecked Sendable {
+final class ObjectWrite: WriteCompletion, CallReceiver, @unchecked Sendable {
     // Unchecked: used on the call's event loop only; the commit stream merely carries it there.
 
     /// Where the row comes from.
@@ -49,6 +49,7 @@ final class ObjectWrite: EventLoopCompletion, CallReceiver, @unchecked Sendable 
         case removed(name: [UInt8], policy: UInt8)
     }
 
+    let sink: any CompletionSink
     private let server: ObjectServer
     private let log: DeviceLog
     private let call: ServerCall
@@ -71,10 +72,10 @@ final class ObjectWrite: EventLoopCompletion, CallReceiver, @unchecked Sendable 
         self.timestamp = timestamp
         target = row
         self.source = source
-        super.init(sink: sink)
+        self.sink = sink
     }
 
-    override func completed(_ outcome: WriteOutcome) {
+    func completed(_ outcome: WriteOutcome) {
         if isKeeping { return kept(outcome) }
         switch outcome {
         case .stored(let position):

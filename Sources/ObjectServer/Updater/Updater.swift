@@ -2,7 +2,7 @@ import DeviceLog
 package import Logging
 package import NIOCore
 import Ring
-import StorageWire
+package import StorageWire
 
 /// Sends the rows that container replicas missed: those kept in the log, and those of writes that a crash caught between object and row.
 ///
@@ -122,6 +122,10 @@ private final class SentRow: CallReceiver {
 }
 
 /// A write whose failure only means that it is tried again at the next round.
-private final class IgnoredOutcome: EventLoopCompletion, @unchecked Sendable {
-    override func completed(_ outcome: WriteOutcome) {}
+private final class IgnoredOutcome: WriteCompletion {
+    let sink: any CompletionSink
+
+    init(sink: EventLoopSink) { self.sink = sink }
+
+    func completed(_ outcome: WriteOutcome) {}
 }

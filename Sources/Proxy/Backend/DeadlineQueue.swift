@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 /// Calls that end at a deadline, one queue per event loop, swept by one timer: no timer per request.
 ///

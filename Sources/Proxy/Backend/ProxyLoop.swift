@@ -27,8 +27,8 @@ package final class ProxyLoop {
     /// Begins to watch deadlines. On the event loop.
     package func start() {
         sweeper = eventLoop.scheduleRepeatedTask(initialDelay: limits.sweepInterval, delay: limits.sweepInterval) {
-            [unowned self] _ in
-            deadlines.sweep(now: .now())
+            [bound = NIOLoopBound(self, eventLoop: eventLoop)] _ in
+            bound.value.deadlines.sweep(now: .now())
         }
     }
 

@@ -1,4 +1,3 @@
-package import NIOCore
 package import StorageWire
 
 /// Writes one thing to all its replicas, in rounds: when a replica holds something newer, everything is written again above that, so

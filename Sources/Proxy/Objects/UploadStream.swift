@@ -1,5 +1,6 @@
 import CISAL
 package import NIOCore
+import NIOPosix
 package import StorageWire
 
 /// A large body on its way to all replicas at once: hashed on a worker, sent in checksummed chunks, held back by the slowest of the

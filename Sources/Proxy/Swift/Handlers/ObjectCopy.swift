@@ -121,7 +121,7 @@ final class ObjectCopy: ObjectRequest {
         let transfer = read.pull(
             0..<reply.bodyLength, of: reply, onChunk: { upload.write($0) },
             onEnd: { [unowned self] whole in
-                transfer = nil
+                self.transfer = nil
                 guard whole else { return stop { fail(SwiftError(503)) } }
                 upload.finish()
             })
@@ -154,7 +154,7 @@ final class ObjectCopy: ObjectRequest {
             headers.append("X-Copied-From-Account", bytes: PercentEncoding.encoded(source.location.account))
             headers.append("X-Copied-From-Last-Modified", bytes: SwiftTimestamp.lastModified(source.timestamp.ticks))
             for item in source.object.headers {
-                item.name.withUnsafeBytes { name in item.value.withUnsafeBytes { headers.append(name: name, value: $0) } }
+                headers.append(MetadataItem(name: item.name, value: item.value))
             }
         }
         respond(.created, headers)

@@ -1,3 +1,5 @@
+import Access
+import Daemon
 import HTTPServer
 import NIOCore
 import StorageWire
@@ -79,7 +81,7 @@ final class ObjectGet: ObjectRequest {
     ) {
         let range = ranges[0]
         if head.method != .head, let body = reply.body {
-            api.metrics.bytesOut.add(range.count)
+            api.metrics.bytesOut.add(UInt64(range.count))
             respond(status, headers, body: body.getSlice(at: body.readerIndex + Int(range.lowerBound), length: range.count))
             return finish()
         }
@@ -121,7 +123,7 @@ final class ObjectGet: ObjectRequest {
             finish()
         }
         self.sender = sender
-        api.metrics.bytesOut.add(Int(clamping: reply.bodyLength))
+        api.metrics.bytesOut.add(UInt64(clamping: reply.bodyLength))
         sender.resume()
     }
 }
@@ -185,10 +187,10 @@ final class BodySender {
             range, of: reply,
             onChunk: { [unowned self] bytes in
                 exchange.write(bytes)
-                if !exchange.isWritable { transfer?.pause() }
+                if !exchange.isWritable { self.transfer?.pause() }
             },
             onEnd: { [unowned self] whole in
-                transfer = nil
+                self.transfer = nil
                 if whole { next() } else { end(false) }
             })
         self.transfer = transfer

@@ -1,3 +1,5 @@
+import Access
+import Daemon
 import HTTPServer
 import NIOCore
 import StorageWire
@@ -62,8 +64,8 @@ final class ObjectPut: ObjectRequest {
     private func probe(_ target: ObjectTarget, _ length: BodyLength, _ metadata: ObjectMetadata) {
         exchange.pauseBody()
         let read = ObjectRead(loop, target: target, wanted: .head) { [unowned self] outcome in
-            probe?.end()
-            probe = nil
+            self.probe?.end()
+            self.probe = nil
             switch outcome {
             case .unavailable(let failure): fail(failure)
             case .notFound: begin(target, length, metadata, condition: .ifAbsent)
@@ -86,7 +88,7 @@ final class ObjectPut: ObjectRequest {
             loop, target: target, condition: condition, expectedLength: expected,
             seal: { [unowned self] etag, size in
                 if let givenETag, givenETag != ByteText.hex(etag) { return nil }
-                api.metrics.bytesIn.add(Int(clamping: size))
+                api.metrics.bytesIn.add(UInt64(clamping: size))
                 return ObjectHead(target, etag: etag, size: size, metadata: metadata)
             },
             completion: { [unowned self] outcome in answer(outcome) })

@@ -28,7 +28,7 @@ class ObjectRequest: SwiftRequest {
         headers.append("Accept-Ranges", "bytes")
         if object.deleteAt > 0 { headers.append("X-Delete-At", object.deleteAt) }
         for item in object.headers {
-            item.name.withUnsafeBytes { name in item.value.withUnsafeBytes { headers.append(name: name, value: $0) } }
+            headers.append(MetadataItem(name: item.name, value: item.value))
         }
         return headers
     }
@@ -102,8 +102,8 @@ final class ObjectDelete: ObjectRequest {
     override func run() {
         guard let target = target() else { return }
         let read = ObjectRead(loop, target: target, wanted: .head) { [unowned self] outcome in
-            read?.end()
-            read = nil
+            self.read?.end()
+            self.read = nil
             switch outcome {
             case .notFound: fail(SwiftError(404))
             case .unavailable(let failure): fail(failure)

@@ -74,7 +74,7 @@ package final class SwiftApplication: HTTPApplication {
         case (.container, .delete): request(ContainerDelete.self)
         case (.object, .get), (.object, .head): request(ObjectGet.self)
         case (.object, .put):
-            head.contains(.xCopyFrom) ? request(ObjectCopy.self) : request(ObjectPut.self)
+            head.contains(.copyFrom) ? request(ObjectCopy.self) : request(ObjectPut.self)
         case (.object, .copy): request(ObjectCopy.self)
         case (.object, .post): request(ObjectPost.self)
         case (.object, .delete): request(ObjectDelete.self)

@@ -1,6 +1,8 @@
 import Access
 import HTTPServer
+import Logging
 import NIOCore
+import Ring
 import StorageWire
 
 /// One request of the Swift API on its way through authorisation to its answer. Bound to its event loop.
@@ -93,7 +95,7 @@ class SwiftRequest: HTTPRequestHandler {
         api.logger.warning(
             "A request could not be served",
             metadata: [
-                "transaction": "\(String(decoding: transactionID, as: UTF8.self))", "reason": "\(failure.reason)",
+                "trans_id": "\(String(decoding: transactionID, as: UTF8.self))", "reason": "\(failure.reason)",
                 "detail": "\(failure.detail)",
             ])
         fail(SwiftError(503))
@@ -123,11 +125,11 @@ class SwiftRequest: HTTPRequestHandler {
 
     private func note(status: UInt16) {
         let elapsed = NIODeadline.now() - began
-        api.metrics.answered(head.method, status: status, seconds: Double(elapsed.nanoseconds) / 1e9)
+        api.metrics.answered(head.method, status: status, nanoseconds: UInt64(clamping: elapsed.nanoseconds))
         api.logger.debug(
             "Request",
             metadata: [
-                "transaction": "\(String(decoding: transactionID, as: UTF8.self))",
+                "trans_id": "\(String(decoding: transactionID, as: UTF8.self))",
                 "method": "\(String(decoding: head.methodBytes, as: UTF8.self))", "status": "\(status)",
                 "microseconds": "\(elapsed.nanoseconds / 1000)",
             ])
@@ -226,7 +228,7 @@ class SwiftRequest: HTTPRequestHandler {
         func verify(_ header: KnownHeader) -> Identity?? {
             head.withFirst(header) { bytes in bytes.map { api.users.verify($0, now: now) } }
         }
-        return (verify(.xAuthToken) ?? verify(.xStorageToken)) ?? nil
+        return (verify(.authToken) ?? verify(.storageToken)) ?? nil
     }
 
     /// Finds a container, from the cache or from a majority of its replicas; `nil` when there is none. Unreachable: answers 503.
@@ -250,7 +252,9 @@ class SwiftRequest: HTTPRequestHandler {
 
 extension ResponseHeaders {
     mutating func append(_ item: MetadataItem) {
-        item.name.withUnsafeBytes { name in item.value.withUnsafeBytes { append(name: name, value: $0) } }
+        item.name.withUnsafeBytes { name in
+            item.value.withUnsafeBytes { value in _ = append(name: name, value: value) }
+        }
     }
 
     mutating func append(_ name: StaticString, bytes: [UInt8]) {
