@@ -1,0 +1,98 @@
+import Testing
+
+@testable import Access
+
+@Suite struct UserFileTests {
+    private let clusterKey = ClusterKey(secret: Array("cluster".utf8))
+    private let test = Array("test".utf8)
+    private let tester = Array("tester".utf8)
+    private let name = Array("test:tester".utf8)
+
+    private func file() throws -> UserFile {
+        var users = UserFile(clusterKey: clusterKey)
+        try users.add(account: test, name: tester, key: Array("testing".utf8), roles: .admin, now: 100)
+        try users.add(
+            account: test, name: Array("svc".utf8), key: Array("k k".utf8), roles: [.resellerAdmin, .service],
+            now: 100)
+        return users
+    }
+
+    @Test func survivesItsText() throws {
+        let users = try file()
+        let text = try users.serialized()
+        #expect(text.starts(with: Array("ringfort-users 1\n".utf8)))
+        #expect(!String(decoding: text, as: UTF8.self).contains("testing"))
+        #expect(try UserFile(parsing: text, clusterKey: clusterKey).list == users.list)
+    }
+
+    @Test func authenticates() throws {
+        let users = try file()
+        #expect(users.authenticate(qualifiedName: name, key: Array("testing".utf8))?.name == tester)
+        #expect(users.authenticate(qualifiedName: name, key: Array("testin".utf8)) == nil)
+        #expect(users.authenticate(qualifiedName: Array("test:no".utf8), key: Array("testing".utf8)) == nil)
+        // Not even with the stand-in that unknown names are compared with.
+        #expect(
+            users.authenticate(qualifiedName: Array("a:b".utf8), key: Array("ringfort key comparison".utf8)) == nil)
+    }
+
+    @Test func changesDrawNewGenerations() throws {
+        var users = try file()
+        let first = users[name]?.generation
+        try users.setKey(account: test, name: tester, key: Array("new".utf8), now: 200)
+        let second = users[name]?.generation
+        try users.setRoles(account: test, name: tester, roles: [], now: 300)
+        let third = users[name]?.generation
+        #expect(Set([first, second, third]).count == 3)
+        #expect(users[name]?.created == 100)
+        #expect(users[name]?.changed == 300)
+        #expect(users[name]?.identity.ownedAccounts == [])
+        try users.remove(account: test, name: tester)
+        #expect(users[name] == nil)
+        #expect(throws: UserFile.Failure.noSuchUser) { try users.remove(account: test, name: tester) }
+    }
+
+    @Test(arguments: ["", "a:b", "a b", "a/b", ".admin", "a,b", "a%b", "a\n", String(repeating: "x", count: 129)])
+    func refusesNames(_ bad: String) throws {
+        var users = try file()
+        #expect(throws: UserFile.Failure.badName) {
+            try users.add(account: Array(bad.utf8), name: tester, key: [65], roles: [], now: 1)
+        }
+        #expect(throws: UserFile.Failure.badName) {
+            try users.add(account: test, name: Array(bad.utf8), key: [65], roles: [], now: 1)
+        }
+    }
+
+    @Test func refusesKeysAndDuplicates() throws {
+        var users = try file()
+        #expect(throws: UserFile.Failure.badKey) {
+            try users.setKey(account: test, name: tester, key: [], now: 1)
+        }
+        #expect(throws: UserFile.Failure.userExists) {
+            try users.add(account: test, name: tester, key: [65], roles: [], now: 1)
+        }
+    }
+
+    @Test func refusesWhatIsNotOurs() throws {
+        let text = try file().serialized()
+        #expect(throws: UserFile.Failure.unknownFormat) { try UserFile(parsing: [], clusterKey: clusterKey) }
+        #expect(throws: UserFile.Failure.unknownFormat) {
+            try UserFile(parsing: Array("ringfort-users 2\n".utf8), clusterKey: clusterKey)
+        }
+        #expect(throws: UserFile.Failure.damagedLine(2)) {
+            try UserFile(parsing: Array("ringfort-users 1\na:b x\n".utf8), clusterKey: clusterKey)
+        }
+        #expect(throws: UserFile.Failure.wrongClusterKey(line: 2)) {
+            try UserFile(parsing: text, clusterKey: ClusterKey(secret: [0]))
+        }
+    }
+
+    /// Roles are associated data of the sealed key: an edited line no longer opens.
+    @Test func rolesCannotBeEditedIn() throws {
+        let text = String(decoding: try file().serialized(), as: UTF8.self)
+        let forged = text.replacing("test:tester .admin ", with: "test:tester .reseller_admin ")
+        #expect(forged != text)
+        #expect(throws: UserFile.Failure.self) {
+            try UserFile(parsing: Array(forged.utf8), clusterKey: clusterKey)
+        }
+    }
+}
