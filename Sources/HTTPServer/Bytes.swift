@@ -68,19 +68,16 @@ extension ByteBuffer {
     }
 
     /// Writes a number in decimal digits.
-    mutating func writeDecimal(_ value: Int64) {
+    mutating func writeDecimal(_ value: some FixedWidthInteger) {
+        if value < 0 { writeInteger(UInt8(ascii: "-")) }
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
-            var rest = value.magnitude
+            var rest = UInt64(clamping: value.magnitude)
             var index = 20
             repeat {
                 index -= 1
                 digits[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
                 rest /= 10
             } while rest > 0
-            if value < 0 {
-                index -= 1
-                digits[index] = UInt8(ascii: "-")
-            }
             writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(digits)[index..<20]))
         }
     }

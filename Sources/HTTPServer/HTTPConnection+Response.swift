@@ -125,7 +125,7 @@ extension HTTPConnection {
     private func completeResponse() {
         releaseExchange()
         if response.closes {
-            closeOutput(lingers: !request.isBodyEnded)
+            closeOutput(lingers: request.hasBody && !request.isBodyEnded)
         } else if request.isBodyEnded {
             flushUnlessInTurn()
             awaitNextRequest()
@@ -142,6 +142,7 @@ extension HTTPConnection {
         exchange?.detach()
         exchange = nil
         handler = nil
+        request.head = nil
     }
 }
 
@@ -153,14 +154,16 @@ extension HTTPConnection {
         let canAnswer = phase == .awaiting || (phase == .exchanging && !response.isStarted)
         if phase == .awaiting { response = ResponseProgress() }
         let encoder = response.encoder
+        let head = request.head
         if phase == .exchanging { endRequest(reason ?? .malformed(error)) }
         guard canAnswer else {
-            close()
+            // Half a response has to look like one; a whole one may still be on its way.
+            if phase == .draining { closeOutput(lingers: true) } else { close() }
             return
         }
         response = ResponseProgress()
         response.encoder = encoder
-        sendError(error)
+        sendError(error, head: head)
         closeOutput(lingers: true)
     }
 
@@ -168,12 +171,12 @@ extension HTTPConnection {
     func refuseConnection() {
         loop.updateTime()
         response = ResponseProgress()
-        sendError(HTTPRequestError(.serviceUnavailable, "There are too many connections."))
+        sendError(HTTPRequestError(.serviceUnavailable, "There are too many connections."), head: nil)
         close()
     }
 
-    private func sendError(_ error: HTTPRequestError) {
-        let answer = loop.application.errorResponse(error, head: nil)
+    private func sendError(_ error: HTTPRequestError, head: RequestHead?) {
+        let answer = loop.application.errorResponse(error, head: head)
         response.isStarted = true
         writeHead(error.status, headers: answer.headers, contentLength: Int64(answer.body?.readableBytes ?? 0))
         if let body = answer.body, response.encoder.piece(body.readableBytes) == .plain { send(body) }

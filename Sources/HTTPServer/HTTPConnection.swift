@@ -56,6 +56,13 @@ final class HTTPConnection: ChannelInboundHandler {
 
 /// Where the body of the current request stands.
 struct RequestProgress {
+    /// Bytes of body that came, from which the receive buffers are worth giving back afterwards.
+    static let large = 256 * 1024
+
+    /// Of a request with a body, for the case that the body is refused.
+    var head: RequestHead?
+    /// False for a request that has none, though its end may not be parsed yet.
+    var hasBody = true
     var isBodyEnded = false
     var isPaused = false
     /// The client waits for 100 (Continue).
@@ -191,6 +198,8 @@ extension HTTPConnection {
         guard let context else { return }
         phase = .exchanging
         request = RequestProgress()
+        request.hasBody = head.hasBody
+        if head.hasBody { request.head = head }
         request.awaitsContinue = head.expectsContinue
         response = ResponseProgress(head, closes: !head.isKeepAlive || loop.isDraining)
         times.beginBody(loop.now)
@@ -221,10 +230,21 @@ extension HTTPConnection {
             return
         }
         phase = .awaiting
+        if times.bodyBytes > RequestProgress.large { shrinkReceiveBuffers() }
         times.beginIdle(loop.now)
         parser.startNextRequest()
         advance()
         requestRead()
+    }
+
+    /// The channel keeps a receive buffer for each message per read, as large as the last body made them; setting the
+    /// number drops all but one.
+    private func shrinkReceiveBuffers() {
+        guard let options = context?.channel.syncOptions else { return }
+        for messages: UInt in [1, HTTPListener.messagesPerRead] {
+            // Refused only by a channel that is closed, which keeps none.
+            try? options.setOption(.maxMessagesPerRead, value: messages)
+        }
     }
 
     private func drop(_ count: Int) {

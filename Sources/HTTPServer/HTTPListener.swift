@@ -11,6 +11,9 @@ private import NIOPosix
 package final class HTTPListener: Sendable {
     /// Where it listens, with the port the kernel chose if 0 was asked for.
     package let address: SocketAddress
+    /// Reads from one connection before others get their turn.
+    static let messagesPerRead: UInt = 4
+
     private let channel: any Channel
     private let loops: HTTPLoops
 
@@ -35,7 +38,7 @@ package final class HTTPListener: Sendable {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.autoRead, value: false)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.maxMessagesPerRead, value: 4)
+            .childChannelOption(.maxMessagesPerRead, value: messagesPerRead)
             .childChannelOption(
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 4096, maximum: configuration.readBuffer)

@@ -46,10 +46,10 @@ package struct ResponseHeaders: Sendable {
         appendValue(value)
     }
 
-    /// Appends a line with a decimal number.
+    /// Appends a line with a decimal number, of at most 64 bits.
     package mutating func append(_ name: StaticString, _ value: some FixedWidthInteger) {
         appendName(name)
-        bytes.writeDecimal(Int64(clamping: value))
+        bytes.writeDecimal(value)
         bytes.writeCRLF()
     }
 

@@ -3,7 +3,6 @@ import HTTPServer
 import Logging
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// A listener on a free port with an application made of closures.
 final class TestServer: Sendable {
@@ -51,15 +50,17 @@ final class TestServer: Sendable {
 
 final class TestApplication: HTTPApplication {
     private let onAccept: @Sendable (RequestHead, HTTPExchange) -> any HTTPRequestHandler
-    /// What handlers have seen, in order, as words.
-    let log = Mutex<[String]>([])
-
     init(_ accept: @escaping @Sendable (RequestHead, HTTPExchange) -> any HTTPRequestHandler) {
         onAccept = accept
     }
 
     func accept(_ head: RequestHead, exchange: HTTPExchange) -> any HTTPRequestHandler {
         onAccept(head, exchange)
+    }
+
+    /// Answers 200 with a text.
+    static func answer(_ exchange: HTTPExchange, _ text: String) {
+        exchange.respond(.ok, headers: ResponseHeaders(), body: ByteBuffer(string: text))
     }
 }
 
@@ -127,6 +128,21 @@ final class TestClient {
         return true
     }
 
+    /// Sends `piece` again and again until the other side takes nothing for 300 ms; gives the bytes sent.
+    func sendUntilFull(_ piece: [UInt8], limit: Int) -> Int {
+        var sent = 0
+        var poll = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+        while sent < limit, Glibc.poll(&poll, 1, 300) == 1 {
+            let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+            let count = piece.withUnsafeBytes {
+                Glibc.send(socket, $0.baseAddress, min($0.count, limit - sent), flags)
+            }
+            guard count > 0 else { return sent }
+            sent += count
+        }
+        return sent
+    }
+
     func finishSending() { shutdown(socket, Int32(SHUT_WR)) }
 
     /// What the next read gives, empty at the end, nil for an error or a timeout.
@@ -155,4 +171,18 @@ final class TestClient {
         while let next = receive() { if next.isEmpty { return true } }
         return errno != EAGAIN
     }
+}
+
+/// Waits until something is so, at most five seconds.
+func eventually(_ condition: () throws -> Bool) async throws {
+    for _ in 0..<500 {
+        if try condition() { return }
+        try await Task.sleep(for: .milliseconds(10))
+    }
+    throw ChannelError.connectTimeout(.seconds(5))
+}
+
+extension String {
+    /// How often `part` is in here.
+    func components(of part: String) -> Int { split(separator: part, omittingEmptySubsequences: false).count - 1 }
 }
