@@ -77,7 +77,7 @@ final class ServerConnection: WireConnectionOwner {
 
     // MARK: Answers
 
-    func reply(_ reply: StorageReply, on call: RemoteServerCall) {
+    fileprivate func reply(_ reply: StorageReply, on call: RemoteServerCall) {
         guard call.unanswered > 0, let connection else { return }
         call.unanswered -= 1
         let isLast = call.unanswered == 0 && !call.staysOpen(after: reply)
@@ -125,7 +125,7 @@ final class ServerConnection: WireConnectionOwner {
 }
 
 /// A call that came over a connection.
-final class RemoteServerCall: ServerCall, @unchecked Sendable {
+private final class RemoteServerCall: ServerCall {
     let id: UInt32
     private let mayContinue: Bool
     private var connection: ServerConnection?
@@ -150,7 +150,7 @@ final class RemoteServerCall: ServerCall, @unchecked Sendable {
         if session != nil { return true }
         guard mayContinue else { return false }
         return switch reply {
-        case .accepted: true
+        case .accepted, .body: true
         case .object(let object): object.body == nil && object.bodyLength > 0
         default: false
         }
