@@ -34,10 +34,11 @@ struct NodeTests {
     @Test(arguments: Way.allCases)
     func aSlowCallDoesNotHoldUpAnother(_ way: Way) async throws {
         try await with(way) { node, loopback in
-            let slow = TestCall(node, Fixture.slow(200), within: .seconds(5), on: loopback.loop)
+            let slow = TestCall(node, Fixture.unanswered, within: .seconds(20), on: loopback.loop)
             _ = await node.ask(.status, on: loopback.loop)
             #expect(slow.answers.count == 0)
-            guard case .notEmpty = await slow.reply() else { throw Unexpected(await slow.reply()) }
+            loopback.handler.release()
+            guard case .absent = await slow.reply() else { throw Unexpected(await slow.reply()) }
         }
     }
 
@@ -47,7 +48,7 @@ struct NodeTests {
             let upload = TestCall(node, Fixture.openUpload, within: .seconds(10), on: loopback.loop)
             for _ in 0..<4 { upload.send(Fixture.chunk(1 << 20)) }
             upload.send(Fixture.chunk(1))
-            #expect(await upload.reply(5).acceptedBytes == 4 << 20 + 1)
+            #expect(await upload.reply(5).acceptedBytes == 4 << 20 | 1)
             upload.send(Fixture.commit(50))
             guard case .superseded(let newer) = await upload.reply(6) else { throw Unexpected(await upload.reply(6)) }
             upload.send(Fixture.commit(newer.rawValue + 1))
@@ -59,7 +60,7 @@ struct NodeTests {
     @Test(arguments: Way.allCases)
     func aLargeBodyIsPulled(_ way: Way) async throws {
         try await with(way) { node, loopback in
-            let size = 3 << 20 + 17
+            let size = 3 << 20 | 17
             let read = TestCall(node, Fixture.read(size), within: .seconds(10), on: loopback.loop)
             guard case .object(let object) = await read.reply() else { throw Unexpected(await read.reply()) }
             #expect(object.bodyLength == Int64(size) && object.body == nil)
@@ -96,12 +97,12 @@ struct NodeTests {
             try await loop.submit {
                 for tag in 0..<2000 {
                     node.call(
-                        Fixture.read(tag * 7), deadline: .now() + .seconds(20), on: loop, receiver: answers, tag: tag)
+                        Fixture.read(tag), deadline: .now() + .seconds(20), on: loop, receiver: answers, tag: tag)
                 }
             }.get()
             for (tag, reply) in await answers.first(2000) {
                 guard case .object(let object) = reply else { throw Unexpected(reply) }
-                #expect(object.body == EchoHandler.body(from: 0, tag * 7))
+                #expect(object.body == EchoHandler.body(from: 0, tag))
             }
             #expect(answers.count == 2000)
         }

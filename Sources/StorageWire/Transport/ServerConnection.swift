@@ -125,7 +125,7 @@ final class ServerConnection: WireConnectionOwner {
 }
 
 /// A call that came over a connection.
-private final class RemoteServerCall: ServerCall {
+private final class RemoteServerCall: ServerCall, @unchecked Sendable {
     let id: UInt32
     private let mayContinue: Bool
     private var connection: ServerConnection?
