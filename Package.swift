@@ -76,7 +76,7 @@ let package = Package(
         tests("RingTests", ["Ring"]),
         tests("AccessTests", ["Access"]),
         tests("DaemonTests", ["Daemon"]),
-        tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix]),
+        tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix, logging]),
         tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore]),
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
         tests("ObjectServerTests", ["ObjectServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),

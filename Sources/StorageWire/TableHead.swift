@@ -56,16 +56,33 @@ package struct TableHead: Equatable, Sendable {
         }
     }
 
-    /// Takes an item if it is newer than what is there.
+    /// Takes an item if it is newer than what is there; of two with one timestamp, the larger value, so that the order of merges does not matter.
     package mutating func merge(_ item: Item) {
         if let index = metadata.firstIndex(where: { $0.name == item.name }) {
-            if metadata[index].timestamp < item.timestamp { metadata[index] = item }
+            let present = metadata[index]
+            let isNewer =
+                present.timestamp != item.timestamp
+                ? present.timestamp < item.timestamp : present.value.lexicographicallyPrecedes(item.value)
+            if isNewer { metadata[index] = item }
         } else {
             metadata.append(item)
+            if metadata.count > Self.maximumItems { forgetOne() }
         }
     }
 
-    /// The newer of both in everything; commutative, associative and idempotent.
+    /// Names that were removed long ago must not fill the head until it can no longer be decoded: the oldest removed item goes, and if
+    /// all are live the oldest of them.
+    private mutating func forgetOne() {
+        func isSooner(_ left: Item, _ right: Item) -> Bool {
+            if left.value.isEmpty != right.value.isEmpty { return left.value.isEmpty }
+            return left.timestamp != right.timestamp
+                ? left.timestamp < right.timestamp : left.name.lexicographicallyPrecedes(right.name)
+        }
+        guard let index = metadata.indices.min(by: { isSooner(metadata[$0], metadata[$1]) }) else { return }
+        metadata.remove(at: index)
+    }
+
+    /// The newer of both in everything; commutative, associative and idempotent as long as there are at most `maximumItems` names.
     package mutating func merge(_ other: TableHead) {
         if (other.created, other.policy) > (created, policy) {
             created = other.created

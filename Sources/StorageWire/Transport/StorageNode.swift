@@ -13,6 +13,9 @@ package protocol StorageNode: AnyObject, Sendable {
 }
 
 /// A call under way. To be used on its event loop only.
+///
+/// A call is over by itself with an answer that leaves nothing open on the other side. One that opened something (`accepted`, an object whose
+/// body is to be pulled) stays until `end`. Each further message has as long for its answer as the first had.
 package protocol StorageCall: AnyObject {
     /// A further message on the same call (`chunk`, `commitUpload`, `readBody`).
     func send(_ request: StorageRequest)
@@ -39,7 +42,8 @@ package protocol StorageHandler: AnyObject, Sendable {
 /// Unchecked: it is made, used and dropped on its event loop, but travels inside completions that other threads only carry back there.
 package class ServerCall: @unchecked Sendable {
     package let eventLoop: any EventLoop
-    package let deadline: NIODeadline
+    /// Until when the answer to the newest message is of use.
+    package internal(set) var deadline: NIODeadline
     /// What the handler keeps between the messages of a call: a staged upload, an open body.
     package var session: AnyObject?
     package internal(set) var isEnded = false
@@ -82,6 +86,7 @@ private final class LocalCall: ServerCall, StorageCall, @unchecked Sendable {
     private let handler: any StorageHandler
     private var receiver: (any CallReceiver)?
     private let tag: Int
+    private let allowance: TimeAmount
 
     init(
         eventLoop: any EventLoop, deadline: NIODeadline, handler: any StorageHandler, receiver: any CallReceiver,
@@ -90,6 +95,7 @@ private final class LocalCall: ServerCall, StorageCall, @unchecked Sendable {
         self.handler = handler
         self.receiver = receiver
         self.tag = tag
+        allowance = deadline - eventLoop.now
         super.init(eventLoop: eventLoop, deadline: deadline)
     }
 
@@ -99,6 +105,7 @@ private final class LocalCall: ServerCall, StorageCall, @unchecked Sendable {
 
     func send(_ request: StorageRequest) {
         guard !isEnded else { return }
+        deadline = eventLoop.now + allowance
         handler.handle(request, call: self)
     }
 

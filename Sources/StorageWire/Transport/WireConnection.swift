@@ -1,0 +1,280 @@
+import NIOCore
+
+/// What one end does with a connection: `RemoteLink` calls over it, `ServerConnection` answers.
+protocol WireConnectionOwner: AnyObject {
+    /// The peer has proved itself.
+    func connectionEstablished(_ connection: WireConnection)
+    /// A frame of a call came. An error thrown breaks the connection.
+    func connection(_ connection: WireConnection, received frame: Frame) throws(WireError)
+    /// No new calls are welcome; the connection is to end when those under way have.
+    func connectionShallDrain(_ connection: WireConnection)
+    /// It is no more, or never was; heard exactly once.
+    func connectionClosed(_ connection: WireConnection, reason: WireError)
+}
+
+/// One TCP connection between two nodes, the same at both ends: shakes hands, cuts input into frames, gathers what leaves in one turn of
+/// the loop into one write, notices a silent peer.
+///
+/// A server stops reading from a peer that does not take its answers. A client always reads, so the two can never wait for each other.
+final class WireConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// A user event that asks the connection to end when its calls have.
+    struct Drain: Sendable {}
+
+    let eventLoop: any EventLoop
+    private let role: Handshake.Role
+    private let limits: WireLimits
+    private var owner: (any WireConnectionOwner)?
+    private var context: ChannelHandlerContext?
+    private var handshake: Handshake
+    private var decoder = FrameDecoder(maximumPayload: Frame.maximumHandshakePayload)
+    private var output = FrameOutput()
+    private var reason: WireError?
+    private var timer: Scheduled<Void>?
+    private var isEstablished = false
+    private var isReading = false
+    private var isPaused = false
+    private var isFlushScheduled = false
+    private var isFinishing = false
+    private var hasHeard = false
+    private var silentIntervals = 0
+
+    init(
+        role: Handshake.Role, credentials: WireCredentials, limits: WireLimits, owner: any WireConnectionOwner,
+        eventLoop: any EventLoop
+    ) {
+        self.role = role
+        self.limits = limits
+        self.owner = owner
+        self.eventLoop = eventLoop
+        handshake = Handshake(role: role, credentials: credentials)
+    }
+
+    // MARK: Sending
+
+    /// Bytes that wait to be sent.
+    var waitingBytes: Int { output.byteCount }
+
+    /// Sends a frame with the others of this turn; before the handshake is over it waits for that.
+    ///
+    /// - Returns: `false` if the payload is too large for a frame.
+    func send(_ header: FrameHeader, encode: (inout ByteBuffer) -> ByteBuffer? = { _ in nil }) -> Bool {
+        guard output.append(header, encode: encode) else { return false }
+        appended()
+        return true
+    }
+
+    /// Sends a reply, in several frames if need be.
+    ///
+    /// - Returns: `false` if it is too large for that too.
+    func send(_ reply: StorageReply, _ header: FrameHeader) -> Bool {
+        guard output.append(reply, header, maximumReply: limits.maximumReply) else { return false }
+        appended()
+        return true
+    }
+
+    private func appended() {
+        if output.byteCount > limits.maximumOutput, isEstablished {
+            close(.unreachable("peer takes nothing while \(output.byteCount) bytes wait"))
+        }
+        guard !isReading, !isFlushScheduled, isEstablished else { return }
+        isFlushScheduled = true
+        eventLoop.assumeIsolated().execute {
+            self.isFlushScheduled = false
+            self.flush()
+        }
+    }
+
+    private func flush() {
+        guard isEstablished, reason == nil, let context else { return }
+        var hasWritten = false
+        while context.channel.isWritable, let bytes = output.next() {
+            context.write(wrapOutboundOut(bytes), promise: nil)
+            hasWritten = true
+        }
+        if hasWritten { context.flush() }
+        if isPaused, output.byteCount == 0 { resumeReading() }
+        if isFinishing, output.byteCount == 0 { shutDownOutput() }
+    }
+
+    // MARK: Receiving
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isReading = true
+        hasHeard = true
+        decoder.append(unwrapInboundIn(data))
+        process()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        flush()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        hasHeard = true
+        flush()
+    }
+
+    private func process() {
+        do throws(WireError) {
+            while !isPaused, reason == nil, let frame = try decoder.next() {
+                try received(frame)
+                if role == .server, output.byteCount > WireLimits.highWater { pauseReading() }
+            }
+        } catch {
+            close(error)
+        }
+    }
+
+    private func received(_ frame: Frame) throws(WireError) {
+        guard isEstablished else { return try shakeHands(frame) }
+        switch frame.header.kind {
+        case .request, .followUp, .reply, .end: try owner?.connection(self, received: frame)
+        case .ping: _ = send(FrameHeader(kind: .pong))
+        case .pong: break
+        case .hello, .challenge, .proof, .welcome: throw .malformed("\(frame.header.kind) after the handshake")
+        }
+    }
+
+    private func pauseReading() {
+        isPaused = true
+        setAutoRead(false)
+    }
+
+    private func resumeReading() {
+        isPaused = false
+        setAutoRead(true)
+        process()
+        appended()
+    }
+
+    private func setAutoRead(_ isOn: Bool) {
+        do {
+            try context?.channel.syncOptions?.setOption(.autoRead, value: isOn)
+        } catch {
+            close(.unreachable("\(error)"))
+        }
+    }
+
+    // MARK: Handshake
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { begin() }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { begin() }
+
+    private func begin() {
+        guard timer == nil else { return }
+        timer = after(limits.handshakeTimeout) { $0.close(.refused("no handshake in time")) }
+        if let message = handshake.begin() { write(message) }
+    }
+
+    private func shakeHands(_ frame: Frame) throws(WireError) {
+        switch try handshake.receive(frame) {
+        case .send(let message): write(message)
+        case .finish(let message):
+            if let message { write(message) }
+            isEstablished = true
+            decoder.maximumPayload = Frame.maximumPayload
+            watch()
+            owner?.connectionEstablished(self)
+            flush()
+        }
+    }
+
+    private func write(_ message: Handshake.Message) {
+        var frame = FrameOutput()
+        _ = frame.append(FrameHeader(kind: message.kind)) { _ in message.payload }
+        while let bytes = frame.next() { context?.write(wrapOutboundOut(bytes), promise: nil) }
+        context?.flush()
+    }
+
+    // MARK: Silence
+
+    private func watch() {
+        timer?.cancel()
+        timer = after(limits.pingInterval) { connection in
+            connection.checkSilence()
+            if connection.reason == nil { connection.watch() }
+        }
+    }
+
+    private func checkSilence() {
+        silentIntervals = hasHeard ? 0 : silentIntervals + 1
+        hasHeard = false
+        guard silentIntervals > 0 else { return }
+        // The client asks after one interval; the server waits one longer, since it hears of idle clients only by that.
+        if silentIntervals >= limits.silentIntervals + (role == .server ? 1 : 0) {
+            close(.unreachable("peer is silent"))
+        } else if role == .client {
+            _ = send(FrameHeader(kind: .ping))
+        }
+    }
+
+    private func after(_ time: TimeAmount, _ action: @escaping (WireConnection) -> Void) -> Scheduled<Void> {
+        eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in
+            if let self { action(self) }
+        }
+    }
+
+    // MARK: Closing
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is Drain else { return context.fireUserInboundEventTriggered(event) }
+        if isEstablished {
+            owner?.connectionShallDrain(self)
+        } else {
+            close(.refused("server is closing"))
+        }
+    }
+
+    /// Closes when everything that waits has been sent.
+    func finish() {
+        isFinishing = true
+        flush()
+    }
+
+    /// The peer answers the end of the stream by closing; closing here would lose answers that are still on their way to it.
+    private func shutDownOutput() {
+        isFinishing = false
+        guard let context else { return }
+        let written = eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in context.close(mode: .output, promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
+    }
+
+    /// Breaks the connection at once.
+    func close(_ reason: WireError) {
+        guard self.reason == nil else { return }
+        self.reason = reason
+        if let context { context.close(promise: nil) } else { closed() }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        close(.unreachable("\(error)"))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        closed()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        closed()
+    }
+
+    private func closed() {
+        timer?.cancel()
+        let reason = self.reason ?? .unreachable(isEstablished ? "peer closed" : "peer closed during the handshake")
+        self.reason = reason
+        output = FrameOutput()
+        guard let owner else { return }
+        self.owner = nil
+        owner.connectionClosed(self, reason: reason)
+    }
+}

@@ -1,0 +1,48 @@
+import NIOCore
+import Testing
+
+@testable import StorageWire
+
+struct LinkStateMachineTests {
+    @Test func theFirstCallConnects() {
+        var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .seconds(3))
+        #expect(Self.call(&link) == .connectAndSend)
+        #expect(Self.call(&link) == .send)
+        link.established()
+        #expect(Self.call(&link) == .send)
+        #expect(Self.lost(&link) == nil)
+        #expect(Self.call(&link) == .connectAndSend)
+    }
+
+    @Test func aPeerThatIsDownIsProbedEverMoreSeldom() {
+        var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .milliseconds(350))
+        _ = link.call()
+        for time in [100, 200, 350, 350] as [Int64] {
+            #expect(Self.lost(&link) == .milliseconds(time))
+            #expect(Self.call(&link) == .failUnreachable)
+            #expect(Self.probe(&link))
+            #expect(Self.call(&link) == .failUnreachable)
+        }
+        link.established()
+        #expect(Self.call(&link) == .send)
+        // It was there: the intervals begin anew.
+        #expect(Self.lost(&link) == nil)
+        _ = link.call()
+        #expect(Self.lost(&link) == .milliseconds(100))
+    }
+
+    @Test func nothingHappensAfterTheEnd() {
+        var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .seconds(3))
+        _ = link.call()
+        link.close()
+        #expect(Self.lost(&link) == nil)
+        link.established()
+        #expect(Self.call(&link) == .failClosing)
+        #expect(!Self.probe(&link))
+    }
+
+    // The macros take no mutating calls.
+    private static func call(_ link: inout LinkStateMachine) -> LinkStateMachine.CallAction { link.call() }
+    private static func lost(_ link: inout LinkStateMachine) -> TimeAmount? { link.lost() }
+    private static func probe(_ link: inout LinkStateMachine) -> Bool { link.probe() }
+}

@@ -1,0 +1,177 @@
+import NIOCore
+import Ring
+import StorageWire
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
+
+/// Messages with random contents within their limits.
+struct RandomMessages {
+    var generator: SeededGenerator
+
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+
+    static let requestKinds = 14
+    static let replyKinds = 16
+
+    mutating func request(_ kind: Int) -> StorageRequest {
+        switch kind {
+        case 0:
+            .putObject(
+                PutObject(
+                    address: address(), timestamp: timestamp(), condition: flag() ? .none : .ifAbsent, row: rowTarget(),
+                    head: buffer(200), body: buffer(70_000)))
+        case 1: .openUpload(OpenUpload(address: address(), expectedLength: flag() ? -1 : length()))
+        case 2: .chunk(UploadChunk(checksum: integer(), bytes: buffer(100_000)))
+        case 3:
+            .commitUpload(
+                CommitUpload(
+                    timestamp: timestamp(), condition: flag() ? .none : .ifAbsent, row: rowTarget(), head: buffer(200)))
+        case 4: .readObject(ReadObject(address: address(), wantsBody: flag()))
+        case 5: .readBody(ReadBody(offset: length(), length: below(ReadBody.maximumLength + 1)))
+        case 6:
+            .deleteObject(
+                DeleteObject(address: address(), timestamp: timestamp(), row: rowTarget(), name: bytes(1024)))
+        case 7:
+            .updateObject(
+                UpdateObject(
+                    address: address(), timestamp: timestamp(), base: timestamp(), row: rowTarget(), head: buffer(200)))
+        case 8: .putRow(PutRow(table: table(), row: row()))
+        case 9:
+            .updateTable(
+                UpdateTable(
+                    table: table(), timestamp: timestamp(), creates: flag(), account: bytes(256), container: bytes(256),
+                    policy: integer(),
+                    metadata: (0..<below(20)).map { _ in ObjectHead.Header(name: bytes(40), value: bytes(256)) }))
+        case 10: .deleteTable(DeleteTable(table: table(), timestamp: timestamp()))
+        case 11: .readTable(table())
+        case 12:
+            .listTable(
+                ListTable(
+                    table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100), endMarker: bytes(100),
+                    prefix: bytes(100), delimiter: bytes(4), reverse: flag(), includesDeleted: flag(),
+                    omitsSubdirectories: flag()))
+        default: .status
+        }
+    }
+
+    mutating func reply(_ kind: Int) -> StorageReply {
+        switch kind {
+        case 0: .stored(rowStored: flag())
+        case 1: .accepted(bytes: Int(length()))
+        case 2: .superseded(timestamp())
+        case 3: .conditionFailed(timestamp())
+        case 4: .baseMismatch(timestamp())
+        case 5: .absent
+        case 6: .tombstone(timestamp())
+        case 7:
+            .object(
+                ObjectReply(
+                    timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
+                    body: flag() ? buffer(70_000) : nil))
+        case 8: .body(buffer(100_000))
+        case 9: .notEmpty
+        case 10: .policyConflict(integer())
+        case 11: .table(tableReply())
+        case 12: .tableStored(created: flag())
+        case 13: listing()
+        case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
+        default:
+            .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
+        }
+    }
+
+    mutating func row() -> TableRow {
+        TableRow(
+            name: bytes(300), timestamp: timestamp(), deleted: flag(), policy: integer(), bytes: length(),
+            count: length(), value: buffer(80))
+    }
+
+    mutating func buffer(_ limit: Int) -> ByteBuffer { ByteBuffer(bytes: bytes(limit)) }
+
+    /// Up to `limit` bytes; often few, at times all.
+    mutating func bytes(_ limit: Int) -> [UInt8] {
+        let count = flag() ? below(min(limit, 16) + 1) : below(limit + 1)
+        var bytes = [UInt8](repeating: 0, count: count)
+        for index in stride(from: 0, to: count, by: 8) {
+            let random = generator.next()
+            for offset in 0..<min(8, count - index) {
+                bytes[index + offset] = UInt8(truncatingIfNeeded: random >> UInt64(offset * 8))
+            }
+        }
+        return bytes
+    }
+
+    mutating func below(_ limit: Int) -> Int { Int(generator.next() % UInt64(limit)) }
+    mutating func flag() -> Bool { generator.next() & 1 == 1 }
+    mutating func integer<T: FixedWidthInteger>() -> T { T(truncatingIfNeeded: generator.next()) }
+    mutating func length() -> Int64 { Int64(generator.next() >> 1) }
+    mutating func timestamp() -> Timestamp { Timestamp(rawValue: integer()) }
+    mutating func text() -> String { String(bytes(60).map { Character(UnicodeScalar($0 & 0x7f)) }) }
+    mutating func hash() -> PathHash { PathHash(high: integer(), low: integer()) }
+    mutating func address() -> ObjectAddress { ObjectAddress(device: integer(), policy: integer(), hash: hash()) }
+
+    mutating func table() -> TableAddress {
+        TableAddress(device: integer(), kind: flag() ? .container : .account, hash: hash())
+    }
+
+    mutating func rowTarget() -> RowTarget? {
+        flag() ? RowTarget(device: integer(), container: hash()) : nil
+    }
+
+    private mutating func tableReply() -> TableReply {
+        TableReply(
+            head: flag() ? buffer(300) : nil,
+            sums: (0..<below(5)).map { _ in
+                TableSum(policy: integer(), rows: length(), bytes: length(), count: length())
+            },
+            digest: integer(), lastChange: timestamp())
+    }
+
+    private mutating func listing() -> StorageReply {
+        var entries = ByteBuffer()
+        let count = below(50)
+        for _ in 0..<count {
+            (flag() ? ListingEntry.row(row()) : .subdirectory(bytes(50))).encode(into: &entries)
+        }
+        return .listing(ListingReply(table: tableReply(), count: count, entries: entries))
+    }
+
+    private mutating func device() -> DeviceStatus {
+        DeviceStatus(
+            device: integer(), name: text(), state: text(), totalBytes: length(), freeBytes: length(),
+            objects: length(), tombstones: length(), rows: length(), liveBytes: length(), garbageBytes: length(),
+            queueDepth: length(), pendingUpdates: length(), quarantined: length(), commits: length(),
+            committedRecords: length())
+    }
+}
+
+extension StorageRequest {
+    /// The whole message in one piece.
+    func encoded() -> ByteBuffer {
+        var buffer = ByteBuffer()
+        if let body = encode(into: &buffer) { buffer.writeImmutableBuffer(body) }
+        return buffer
+    }
+}
+
+extension StorageReply {
+    /// The whole message in one piece.
+    func encoded() -> ByteBuffer {
+        var buffer = ByteBuffer()
+        if let body = encode(into: &buffer) { buffer.writeImmutableBuffer(body) }
+        return buffer
+    }
+}
