@@ -1,0 +1,105 @@
+import Access
+import Daemon
+import Glibc
+import Ring
+
+/// What makes a cluster one: its id, the key its nodes share, and the secret ends of every hashed path.
+struct ClusterIdentity {
+    var clusterID: String
+    var key: [UInt8]
+    var hashPrefix: [UInt8]
+    var hashSuffix: [UInt8]
+
+    var accessKey: ClusterKey { ClusterKey(secret: key) }
+    var hasher: PathHasher { PathHasher(prefix: hashPrefix, suffix: hashSuffix) }
+}
+
+/// Why a command could not do what it was asked, in words for who typed it.
+struct CommandError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// The directory that a cluster's rings, secrets and users live in.
+///
+///     DIR/cluster.json                 id, key, hash prefix and suffix (0600)
+///     DIR/users.json                   the v1 users (0600)
+///     DIR/{account,container,object}.ring.gz, .builder
+///     DIR/credentials.env              how to sign in (0600)
+///     DIR/node.json                    where the running store can be asked
+///     DIR/devices/NAME/                the devices of this node
+struct ClusterDirectory {
+    let path: String
+
+    private static let maximumFile = 1 << 20
+
+    init(_ path: String) { self.path = path }
+
+    func file(_ name: String) -> String { path + "/" + name }
+
+    /// Makes the directory, and the secrets of a new cluster if it has none.
+    func openOrCreate() throws -> ClusterIdentity {
+        try Self.makeDirectory(path)
+        if let identity = try load() { return identity }
+        let identity = ClusterIdentity(
+            clusterID: String(decoding: ByteText.hex(try RandomBytes.make(16)), as: UTF8.self),
+            key: try RandomBytes.make(32), hashPrefix: ByteText.hex(try RandomBytes.make(16)),
+            hashSuffix: ByteText.hex(try RandomBytes.make(16)))
+        let json = JSONValue.object([
+            JSONMember("version", .integer(1)),
+            JSONMember("cluster_id", .string(identity.clusterID)),
+            JSONMember("key", .string(String(decoding: ByteText.hex(identity.key), as: UTF8.self))),
+            JSONMember("hash_prefix", .string(String(decoding: identity.hashPrefix, as: UTF8.self))),
+            JSONMember("hash_suffix", .string(String(decoding: identity.hashSuffix, as: UTF8.self))),
+        ])
+        try AtomicFile.write(json.encoded, to: file("cluster.json"), mode: 0o600)
+        return identity
+    }
+
+    /// The identity of a cluster that must be there.
+    func open() throws -> ClusterIdentity {
+        guard let identity = try load() else {
+            throw CommandError("there is no cluster in \(path): `ringfort up --data \(path)` makes one")
+        }
+        return identity
+    }
+
+    private func load() throws -> ClusterIdentity? {
+        guard let bytes = try AtomicFile.read(file("cluster.json"), limit: Self.maximumFile) else { return nil }
+        let json = try JSONValue(parsing: bytes)
+        guard json["version"]?.integer == 1, let id = json["cluster_id"]?.string,
+            let key = json["key"]?.string.flatMap({ ByteText.bytes(hex: $0.utf8) }),
+            let prefix = json["hash_prefix"]?.string, let suffix = json["hash_suffix"]?.string
+        else { throw CommandError("\(file("cluster.json")) is not a cluster file of this version") }
+        return ClusterIdentity(
+            clusterID: id, key: key, hashPrefix: Array(prefix.utf8), hashSuffix: Array(suffix.utf8))
+    }
+
+    func users(_ identity: ClusterIdentity) -> UserStore {
+        UserStore(path: file("users.json"), clusterKey: identity.accessKey)
+    }
+
+    func ring(_ name: String) throws -> Ring {
+        let path = file("\(name).ring.gz")
+        guard let bytes = try AtomicFile.read(path, limit: RingFile.Limit.fileBytes) else {
+            throw CommandError("there is no ring \(path): `ringfort ring create` and `rebalance` make one")
+        }
+        do { return try RingFile.decode(bytes) } catch { throw CommandError("\(path): \(error)") }
+    }
+
+    static func makeDirectory(_ path: String) throws {
+        var made = ""
+        for part in path.split(separator: "/", omittingEmptySubsequences: true) {
+            made += (made.isEmpty && !path.hasPrefix("/") ? "" : "/") + part
+            if mkdir(made, 0o700) != 0, errno != EEXIST {
+                throw CommandError("can't make the directory \(made): \(String(cString: strerror(errno)))")
+            }
+        }
+    }
+}
+
+extension CommandError {
+    /// The system's words for an error number.
+    static func systemText(_ code: Int32) -> String { String(cString: strerror(code)) }
+}

@@ -1,0 +1,30 @@
+import Daemon
+import StorageWire
+
+/// What is measured of each device, read when somebody asks.
+enum DeviceMetrics {
+    private static let gauges: [(String, String, KeyPath<DeviceStatus, Int64> & Sendable)] = [
+        ("ringfort_device_total_bytes", "Size of the device's file system", \.totalBytes),
+        ("ringfort_device_free_bytes", "Free bytes of the device's file system", \.freeBytes),
+        ("ringfort_device_objects", "Live objects", \.objects),
+        ("ringfort_device_tombstones", "Tombstones", \.tombstones),
+        ("ringfort_device_rows", "Live rows of listings", \.rows),
+        ("ringfort_device_live_bytes", "Bytes of records in use", \.liveBytes),
+        ("ringfort_device_garbage_bytes", "Bytes of records that compaction will give back", \.garbageBytes),
+        ("ringfort_device_queue_depth", "Writes waiting for the commit stream", \.queueDepth),
+        ("ringfort_device_pending_updates", "Container rows waiting for their replica", \.pendingUpdates),
+        ("ringfort_device_quarantined", "Damaged records and bodies set aside", \.quarantined),
+        ("ringfort_device_commits", "Group commits since the start", \.commits),
+        ("ringfort_device_committed_records", "Records in those", \.committedRecords),
+    ]
+
+    static func register(_ handler: NodeHandler, on registry: MetricsRegistry) throws {
+        for device in handler.status().devices {
+            for (name, help, value) in gauges {
+                try registry.gauge(name, help, labels: [("device", device.name)]) {
+                    Double(handler.deviceStatus(device.device)[keyPath: value])
+                }
+            }
+        }
+    }
+}

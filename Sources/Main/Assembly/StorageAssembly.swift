@@ -1,0 +1,177 @@
+import ContainerServer
+import Daemon
+import DeviceLog
+import Logging
+import NIOCore
+import NIOPosix
+import ObjectServer
+import Proxy
+import Ring
+import StorageWire
+import Synchronization
+
+/// The devices of this node and everything that serves them.
+final class StorageAssembly: Sendable {
+    let handler: NodeHandler
+    private let logs: [UInt16: DeviceLog]
+    private let updater: Updater
+    private let reporter: AccountReporter
+
+    struct Device: Sendable {
+        var id: UInt16
+        var name: String
+        var directory: String
+    }
+
+    /// Opens all devices at once: each recovers on a thread of its own.
+    init(
+        devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
+        group: any EventLoopGroup, workers: NIOThreadPool, logger: Logger
+    ) throws {
+        let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
+        self.logs = logs
+        let sinks = EventLoopSinks()
+        let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
+        let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
+        handler = NodeHandler(
+            objects: objects, containers: containers, logs: logs,
+            names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
+        updater = Updater(server: objects, eventLoop: group.next(), logger: logger) { head, device in
+            rings.rowTarget(of: head, onDevice: device)
+        }
+        reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
+            rings.accountTarget(of: $0, table: $1)
+        }
+    }
+
+    func start() {
+        updater.start()
+        reporter.start()
+    }
+
+    /// Commits what is queued and closes the devices. Blocks.
+    func close() {
+        updater.stop()
+        reporter.stop()
+        for log in logs.values { log.close() }
+    }
+
+    private static func open(
+        _ devices: [Device], clusterID: String, logger: Logger
+    ) throws -> [UInt16: DeviceLog] {
+        let opened = Mutex<(logs: [UInt16: DeviceLog], failure: CommandError?)>(([:], nil))
+        var threads: [ServiceThread] = []
+        for device in devices {
+            threads.append(
+                try ServiceThread(named: "open \(device.name)") {
+                    do {
+                        try ClusterDirectory.makeDirectory(device.directory)
+                        let log = try DeviceLog.open(
+                            directory: device.directory,
+                            identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)), logger: logger)
+                        opened.withLock { $0.logs[device.id] = log }
+                    } catch {
+                        opened.withLock {
+                            $0.failure = CommandError("device \(device.name) (\(device.directory)): \(error)")
+                        }
+                    }
+                })
+        }
+        for thread in threads { thread.join() }
+        return try opened.withLock { state in
+            if let failure = state.failure {
+                for log in state.logs.values { log.close() }
+                throw failure
+            }
+            return state.logs
+        }
+    }
+}
+
+/// Hands each request to the server that it is for.
+final class NodeHandler: StorageHandler {
+    private let objects: ObjectServer
+    private let containers: ContainerServer
+    private let logs: [UInt16: DeviceLog]
+    private let names: [UInt16: String]
+
+    init(objects: ObjectServer, containers: ContainerServer, logs: [UInt16: DeviceLog], names: [UInt16: String]) {
+        self.objects = objects
+        self.containers = containers
+        self.logs = logs
+        self.names = names
+    }
+
+    func handle(_ request: StorageRequest, call: ServerCall) {
+        switch request {
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+            objects.handle(request, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable:
+            containers.handle(request, call: call)
+        case .status:
+            call.reply(.status(status()))
+        }
+    }
+
+    func ended(_ call: ServerCall) { objects.ended(call) }
+
+    func status() -> NodeStatus {
+        NodeStatus(devices: logs.keys.sorted().map { deviceStatus($0) })
+    }
+
+    func deviceStatus(_ id: UInt16) -> DeviceStatus {
+        let log = logs[id]
+        let statistics = log?.statistics() ?? DeviceStatistics()
+        return DeviceStatus(
+            device: id, name: names[id] ?? "", state: statistics.isReadOnly ? "read-only" : statistics.isFull ? "full" : "ok",
+            totalBytes: statistics.totalBytes, freeBytes: statistics.freeBytes, objects: statistics.objects,
+            tombstones: statistics.tombstones, rows: statistics.rows, liveBytes: statistics.liveBytes,
+            garbageBytes: statistics.garbageBytes, queueDepth: Int64(statistics.queuedWrites),
+            pendingUpdates: Int64((try? log?.pendingUpdates(limit: 10_000).count) ?? 0),
+            quarantined: statistics.quarantined, commits: Int64(clamping: statistics.commits),
+            committedRecords: Int64(clamping: statistics.committedRecords))
+    }
+}
+
+/// The rings of a cluster, and what follows from them for a node's own workers.
+struct ClusterRings: Sendable {
+    var hasher: PathHasher
+    var account: Ring
+    var container: Ring
+    var object: Ring
+
+    /// The container replica that the object replica on a device tells of its writes: the one of the same index.
+    func rowTarget(of head: ObjectHead, onDevice device: UInt16) -> RowTarget? {
+        let hash = hasher.hash(account: head.account, container: head.container, object: head.object)
+        let containerHash = hasher.hash(account: head.account, container: head.container)
+        let containers = container.devices(of: containerHash)
+        guard !containers.isEmpty else { return nil }
+        let index = object.devices(of: hash).firstIndex(of: device) ?? 0
+        return RowTarget(device: containers[index % containers.count], container: containerHash)
+    }
+
+    /// The account replica that the container replica on a device reports to: the one of the same index.
+    func accountTarget(of head: TableHead, table: TableAddress) -> TableAddress? {
+        let hash = hasher.hash(account: head.account)
+        let accounts = account.devices(of: hash)
+        guard !accounts.isEmpty else { return nil }
+        let index = container.devices(of: table.hash).firstIndex(of: table.device) ?? 0
+        return TableAddress(device: accounts[index % accounts.count], kind: .account, hash: hash)
+    }
+}
+
+/// Devices by the node that has them. The table is set once, when all parts of the process are there.
+final class NodeTable: NodeDirectory {
+    private let nodes = Mutex<[(any StorageNode)?]>([])
+
+    func set(_ nodes: [UInt16: any StorageNode]) {
+        let count = (nodes.keys.max().map { Int($0) } ?? -1) + 1
+        var table = [(any StorageNode)?](repeating: nil, count: count)
+        for (device, node) in nodes { table[Int(device)] = node }
+        self.nodes.withLock { $0 = table }
+    }
+
+    func node(ofDevice device: UInt16) -> (any StorageNode)? {
+        nodes.withLock { Int(device) < $0.count ? $0[Int(device)] : nil }
+    }
+}

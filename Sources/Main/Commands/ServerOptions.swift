@@ -1,0 +1,30 @@
+import ArgumentParser
+import Daemon
+import Logging
+
+/// Options of everything that listens.
+struct ServerOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The address to listen on.", discussion: "0.0.0.0 lets other machines in."))
+    var listen = "127.0.0.1"
+
+    @Flag(help: "Print the ready line as JSON.")
+    var json = false
+
+    @Option(help: "How much is logged to standard error: trace, debug, info, notice, warning, error, critical.")
+    var logLevel: Logger.Level = .notice
+
+    @Option(help: "The form of log lines: logfmt or json.")
+    var logFormat: LogFormat = .logfmt
+
+    func makeLog() throws -> StructuredLog {
+        try StructuredLog.standardError(format: logFormat, level: logLevel)
+    }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}
+
+/// A port number, refused at the door when it is none.
+func checkPort(_ port: Int, _ name: String) throws {
+    guard (0...65_535).contains(port) else { throw ValidationError("\(name) is a number from 0 to 65535, not \(port)") }
+}
