@@ -1,12 +1,55 @@
+internal import Glibc
 package import NIOCore
 
+/// The body of a live object in a file of its own. It stays readable while it is held, also when the object is replaced.
 package final class BlobReader: Sendable {
-    package var length: Int64 { 0 }
-    package func read(offset: Int64, length: Int, mayBlock: Bool) throws(DeviceLogError) -> ByteBuffer { throw .closed }
-}
-package final class StagedBlob: Sendable {
-    package var length: Int64 { 0 }
-    package func append(_ bytes: ByteBuffer) throws(DeviceLogError) { throw .closed }
-    package func seal() throws(DeviceLogError) { throw .closed }
-    package func discard() {}
+    package let length: Int64
+    private let file: any File
+    private let description: BlobDescription
+    private let reportDamage: @Sendable () -> Void
+
+    init(
+        length: Int64, file: any File, description: BlobDescription, reportDamage: @escaping @Sendable () -> Void
+    ) {
+        self.length = length
+        self.file = file
+        self.description = description
+        self.reportDamage = reportDamage
+    }
+
+    /// Reads are cheapest when they begin and end at multiples of it: whole blocks are verified.
+    package var blockSize: Int { Int(description.blockSize) }
+
+    /// Up to `length` bytes, fewer only at the end of the body; every block it touches was verified.
+    ///
+    /// Throws `.wouldBlock` only when `mayBlock` is false, `.corrupt` when a block does not verify.
+    package func read(offset: Int64, length: Int, mayBlock: Bool) throws(DeviceLogError) -> ByteBuffer {
+        guard offset >= 0, offset < self.length, length > 0 else { return ByteBuffer() }
+        let end = min(offset &+ Int64(length) < offset ? Int64.max : offset + Int64(length), self.length)
+        let size = Int64(blockSize)
+        let firstBlock = offset / size
+        let start = firstBlock * size
+        let readEnd = min((end + size - 1) / size * size, self.length)
+        var buffer = try file.readBuffer(at: start, count: Int(readEnd - start), mayBlock: mayBlock)
+        guard Int64(buffer.readableBytes) == readEnd - start, verifies(buffer, from: Int(firstBlock)) else {
+            reportDamage()
+            throw .corrupt
+        }
+        buffer.moveReaderIndex(forwardBy: Int(offset - start))
+        return buffer.getSlice(at: buffer.readerIndex, length: Int(end - offset)) ?? ByteBuffer()
+    }
+
+    private func verifies(_ buffer: ByteBuffer, from firstBlock: Int) -> Bool {
+        buffer.withUnsafeReadableBytes { bytes in
+            var done = 0
+            var block = firstBlock
+            while done < bytes.count {
+                let count = min(blockSize, bytes.count - done)
+                guard CRC32C.checksum(bytes.part(done, count)) == description.checksums[block] else { return false }
+                done += count
+                block += 1
+            }
+            return true
+        }
+    }
 }

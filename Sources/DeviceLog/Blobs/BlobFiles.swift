@@ -1,0 +1,111 @@
+internal import Glibc
+internal import Synchronization
+
+/// The files of bodies that are too long for a record: `blobs/<last two digits>/<number>`.
+final class BlobFiles: Sendable {
+    let directory: String
+    let fileSystem: any FileSystem
+    private let next: Atomic<UInt64>
+
+    /// Blobs get numbers from `first` on; none of them was ever given before.
+    init(directory: String, fileSystem: any FileSystem, first: UInt64) {
+        self.directory = directory
+        self.fileSystem = fileSystem
+        next = Atomic(first)
+    }
+
+    /// A new file, whose name is not durable yet.
+    func create() throws(FileError) -> (id: UInt64, file: any File) {
+        let id = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        do {
+            return (id, try fileSystem.open(path(id), .create))
+        } catch {
+            guard error.errno == ENOENT else { throw error }
+        }
+        try fileSystem.createDirectory(folder(id))
+        try fileSystem.syncDirectory(directory)
+        return (id, try fileSystem.open(path(id), .create))
+    }
+
+    func open(_ id: UInt64) throws(FileError) -> any File {
+        try fileSystem.open(path(id), .read)
+    }
+
+    /// A blob that is not there is removed already.
+    func remove(_ id: UInt64) throws(FileError) {
+        do {
+            try fileSystem.remove(path(id))
+        } catch {
+            guard error.errno == ENOENT else { throw error }
+        }
+    }
+
+    func syncFolder(of id: UInt64) throws(FileError) {
+        try fileSystem.syncDirectory(folder(id))
+    }
+
+    /// Removes the blobs that `isUsed` does not know; called before any is created.
+    func sweep(isUsed: (UInt64) throws(DeviceLogError) -> Bool) throws(DeviceLogError) -> Int {
+        var removed = 0
+        do {
+            for folder in try fileSystem.list(directory) {
+                for name in try fileSystem.list("\(directory)/\(folder)") {
+                    guard let id = UInt64(name, radix: 16) else { continue }
+                    if try isUsed(id) { continue }
+                    try fileSystem.remove("\(directory)/\(folder)/\(name)")
+                    removed += 1
+                }
+            }
+        } catch let error as FileError {
+            throw .io(errno: error.errno)
+        } catch {
+            throw error as? DeviceLogError ?? .closed
+        }
+        return removed
+    }
+
+    private func folder(_ id: UInt64) -> String {
+        "\(directory)/\(Self.hex(id & 0xFF, digits: 2))"
+    }
+
+    private func path(_ id: UInt64) -> String {
+        "\(folder(id))/\(Self.hex(id, digits: 16))"
+    }
+
+    private static func hex(_ value: UInt64, digits: Int) -> String {
+        let text = String(value, radix: 16)
+        return String(repeating: "0", count: digits - text.utf8.count) + text
+    }
+}
+
+/// What a record says about its blob: the number, the size of the checksummed blocks and their checksums.
+struct BlobDescription: Equatable, Sendable {
+    var id: UInt64
+    var blockSize: UInt32
+    var checksums: [UInt32]
+
+    func encode() -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(16 + checksums.count * 4)
+        bytes.append(little: id)
+        bytes.append(little: blockSize)
+        bytes.append(little: UInt32(checksums.count))
+        for checksum in checksums { bytes.append(little: checksum) }
+        return bytes
+    }
+}
+
+extension BlobDescription {
+    /// Nil when the bytes are none, or not for a body of this length.
+    init?(_ bytes: UnsafeRawBufferPointer, length: UInt64) {
+        var reader = ByteReader(bytes)
+        guard let id = reader.next(UInt64.self), let blockSize = reader.next(UInt32.self), blockSize > 0,
+            let count = reader.next(UInt32.self), reader.remaining == Int(count) * 4,
+            UInt64(count) == length / UInt64(blockSize) + (length % UInt64(blockSize) == 0 ? 0 : 1)
+        else { return nil }
+        var checksums: [UInt32] = []
+        checksums.reserveCapacity(Int(count))
+        while let checksum = reader.next(UInt32.self) { checksums.append(checksum) }
+        self.init(id: id, blockSize: blockSize, checksums: checksums)
+    }
+}

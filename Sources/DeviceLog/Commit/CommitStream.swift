@@ -1,0 +1,245 @@
+internal import Glibc
+internal import Logging
+internal import Synchronization
+
+/// Takes what waits, decides, lays it out, writes and syncs it, makes it visible, and tells who waited.
+///
+/// It is no thread: `CommitThread` or a test drives it, one at a time.
+final class CommitStream: @unchecked Sendable {
+    /// Sync times by powers of two of microseconds, and so on; read by `statistics()`.
+    struct Figures {
+        var commits: UInt64 = 0
+        var records: UInt64 = 0
+        var syncNanoseconds: UInt64 = 0
+        var syncHistogram = [UInt64](repeating: 0, count: 24)
+        var failure: DeviceLogError?
+        var isFull = false
+    }
+
+    let configuration: Configuration
+    let catalog: Catalog
+    let queue: WriteQueue
+    let writer: LogWriter
+    let unconfirmed: Unconfirmed
+    let reader: RecordReader
+    let figures = Mutex(Figures())
+    private let space: SpaceGauge
+    private let logger: Logger
+
+    let buffer = BatchBuffer()
+    let changes: Changes
+    private var waiting: [QueuedOperation] = []
+    private var next = 0
+    private var finished: [(queued: QueuedOperation, outcome: WriteOutcome)] = []
+    var newPositions: [LogPosition] = []
+    var nextPending: UInt64
+    private(set) var isFull = false
+    private var failure: DeviceLogError?
+
+    init(
+        configuration: Configuration, catalog: Catalog, queue: WriteQueue, writer: LogWriter,
+        unconfirmed: Unconfirmed, reader: RecordReader, space: SpaceGauge, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.catalog = catalog
+        self.queue = queue
+        self.writer = writer
+        self.unconfirmed = unconfirmed
+        self.reader = reader
+        self.space = space
+        self.logger = logger
+        changes = Changes(catalog)
+        nextPending = catalog.memory.withLock { $0.nextPending }
+    }
+
+    /// Commits one batch; false when nothing waited.
+    func commitOnce() -> Bool {
+        if next == waiting.count {
+            waiting.removeAll(keepingCapacity: true)
+            next = 0
+            queue.take(into: &waiting)
+        }
+        guard next < waiting.count else { return false }
+        commitBatch()
+        return true
+    }
+
+    /// Whether part of what was taken from the queue still waits.
+    var hasMore: Bool { next < waiting.count }
+
+    /// Seals the log: a last record by which the next start knows that every batch before it was synced.
+    func writeClosingRecord() {
+        guard failure == nil, writer.isWriting else { return }
+        if writer.room < RecordHeader.size {
+            do { try writer.roll() } catch { return }
+        }
+        buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        _ = buffer.append(RecordHeader(kind: .closed), metadata: nothing, body: nothing)
+        writeBuffer()
+    }
+
+    // MARK: One batch
+
+    private func commitBatch() {
+        changes.removeAll()
+        finished.removeAll(keepingCapacity: true)
+        newPositions.removeAll(keepingCapacity: true)
+        isFull = space.isAtReserve()
+        let firstPending = nextPending
+        fillBatch()
+
+        var error = failure
+        if error == nil, buffer.records > 0 { error = writeBuffer() }
+        if let error {
+            nextPending = firstPending
+            for index in finished.indices { finished[index].outcome = .failed(error) }
+        } else {
+            catalog.apply(changes)
+            unconfirmed.add(newPositions)
+            releaseBlobs()
+        }
+        noteFigures(records: error == nil ? buffer.records : 0)
+        deliver()
+    }
+
+    /// Decides operations and lays out their records until the batch or the segment is full.
+    private func fillBatch() {
+        buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
+        while next < waiting.count, finished.count < configuration.maximumBatchRecords {
+            let queued = waiting[next]
+            if failure == nil {
+                let size = maximumRecordLength(queued)
+                if buffer.count + size > writer.room {
+                    guard buffer.records == 0 else { return }
+                    if let error = rollSegment() {
+                        finish(queued, .failed(error))
+                        continue
+                    }
+                } else if buffer.count + size > configuration.maximumBatchBytes, buffer.records > 0 {
+                    return
+                }
+            }
+            finish(queued, decide(queued.operation))
+        }
+    }
+
+    private func finish(_ queued: QueuedOperation, _ outcome: WriteOutcome) {
+        finished.append((queued, outcome))
+        next += 1
+    }
+
+    private func decide(_ operation: Operation) -> WriteOutcome {
+        if let failure { return .failed(failure) }
+        do {
+            return try decideOperation(operation)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private func rollSegment() -> DeviceLogError? {
+        do {
+            try writer.roll()
+            buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
+            return nil
+        } catch {
+            logger.error("No new segment", metadata: ["errno": "\(error.errno)"])
+            return DeviceLogError(error)
+        }
+    }
+
+    /// Nil when the batch is durable.
+    @discardableResult
+    private func writeBuffer() -> DeviceLogError? {
+        let start = Monotonic.nanoseconds()
+        var syncFailed = false
+        do {
+            try writer.write(buffer.bytes) { _ in syncFailed = true }
+        } catch {
+            let reason = DeviceLogError(error)
+            if syncFailed || reason != .full {
+                failure = .io(errno: error.errno)
+                logger.critical("The device takes no more writes", metadata: ["errno": "\(error.errno)"])
+            }
+            return failure ?? reason
+        }
+        let duration = Monotonic.nanoseconds() - start
+        figures.withLock { figures in
+            figures.syncNanoseconds += duration
+            let bits = UInt64.bitWidth - (duration / 1000).leadingZeroBitCount
+            figures.syncHistogram[min(bits, figures.syncHistogram.count - 1)] += 1
+        }
+        return nil
+    }
+
+    private func noteFigures(records: Int) {
+        figures.withLock { figures in
+            figures.commits += 1
+            figures.records += UInt64(records)
+            figures.failure = failure
+            figures.isFull = isFull
+        }
+    }
+
+    /// Blobs whose put was stored belong to their records now, the others are dropped.
+    private func releaseBlobs() {
+        for (queued, outcome) in finished {
+            guard case .write(.put(_, _, _, .blob(let blob), _)) = queued.operation else { continue }
+            if case .stored = outcome, changes.layer.blobs[blob.id] != nil {
+                blob.release()
+            } else {
+                blob.discard()
+            }
+        }
+    }
+
+    // MARK: Answers
+
+    /// One call per sink: there are few, so a list is searched.
+    private func deliver() {
+        var groups: [(sink: any CompletionSink, finished: [FinishedWrite])] = []
+        for (queued, outcome) in finished {
+            guard let completion = queued.completion else { continue }
+            let sink = completion.sink
+            let write = FinishedWrite(completion: completion, outcome: outcome)
+            if let index = groups.firstIndex(where: { $0.sink === sink }) {
+                groups[index].finished.append(write)
+            } else {
+                groups.append((sink, [write]))
+            }
+        }
+        finished.removeAll(keepingCapacity: true)
+        for group in groups { group.sink.deliver(group.finished) }
+        // Holding requests and their buffers until the next batch would keep memory for nothing.
+        if next == waiting.count {
+            waiting.removeAll(keepingCapacity: true)
+            next = 0
+        }
+    }
+}
+
+/// The clock for durations.
+enum Monotonic {
+    static func nanoseconds() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+/// Whether free space is down to the reserve.
+struct SpaceGauge: Sendable {
+    let directory: String
+    let fileSystem: any FileSystem
+    let reserve: Int64?
+
+    func isAtReserve() -> Bool {
+        guard let (free, total) = try? fileSystem.space(at: directory) else { return false }
+        return free <= reserve ?? Self.defaultReserve(total: total)
+    }
+
+    static func defaultReserve(total: Int64) -> Int64 {
+        min(max(total / 50, 1 << 30), total / 10)
+    }
+}

@@ -1,0 +1,117 @@
+internal import Glibc
+internal import Synchronization
+
+/// The end of the log: the segment that is written, and the roll to the next one. Used by the commit stream only, but
+/// for `zeroAhead`, which comes from the maintenance thread.
+final class LogWriter: @unchecked Sendable {
+    private struct Zeroing {
+        var segment: UInt32 = 0
+        var file: (any File)?
+        /// Behind it nothing was written yet, neither records nor zeros.
+        var filled: Int64 = 0
+        var head: Int64 = 0
+    }
+
+    /// Zeros are written in pieces of this size, so that the commit stream never waits long for one.
+    private static let zeroPiece = 1 << 20
+
+    private let files: SegmentFiles
+    private let segmentSize: Int
+    private let zeroing = Mutex(Zeroing())
+    private var file: (any File)?
+    /// The segment that is written, or the last one when none is open yet.
+    private(set) var segment: UInt32
+    private(set) var offset: UInt32
+    private(set) var nextBatch: UInt64
+    private var nextSegment: UInt32
+
+    /// The log goes on in a new segment, made by the first write: what lies behind `end` of the last one is never touched.
+    init(files: SegmentFiles, segmentSize: Int, last: UInt32, end: UInt32, nextSegment: UInt32, nextBatch: UInt64) {
+        self.files = files
+        self.segmentSize = segmentSize
+        segment = last
+        offset = end
+        self.nextSegment = nextSegment
+        self.nextBatch = nextBatch
+    }
+
+    /// Everything durable is before it.
+    var head: LogPosition { LogPosition(segment: segment, offset: offset) }
+    /// Whether a segment was opened by this writer.
+    var isWriting: Bool { file != nil }
+    /// Bytes that still fit into the segment.
+    var room: Int { file == nil ? 0 : segmentSize - Int(offset) }
+
+    /// Opens the next segment. Its header becomes durable with the first batch.
+    func roll() throws(FileError) {
+        let number = nextSegment
+        let next = try files.create(number)
+        let header = SegmentHeader(
+            segment: number, previousSegment: segment, previousEnd: offset, firstBatch: nextBatch)
+        try withUnsafeTemporaryBytes(SegmentHeader.size) { (bytes) throws(FileError) in
+            header.encode(to: bytes.baseAddress!)
+            try next.write(UnsafeRawBufferPointer(bytes), at: 0)
+        }
+        let length = try next.length()
+        nextSegment += 1
+        file = next
+        segment = number
+        offset = UInt32(SegmentHeader.size)
+        zeroing.withLock {
+            $0 = Zeroing(segment: number, file: next, filled: length, head: Int64(SegmentHeader.size))
+        }
+    }
+
+    /// Number for the batch that is about to be laid out; never given twice.
+    func takeBatch() -> UInt64 {
+        defer { nextBatch += 1 }
+        return nextBatch
+    }
+
+    /// Writes a batch at the head and makes it durable. When it throws the head stays.
+    func write(_ bytes: UnsafeRawBufferPointer, synced: (_ error: FileError) -> Void) throws(FileError) {
+        guard let file else { throw FileError(errno: EBADF) }
+        let end = Int64(offset) + Int64(bytes.count)
+        zeroing.withLock {
+            $0.filled = max($0.filled, end)
+            $0.head = end
+        }
+        try file.write(bytes, at: Int64(offset))
+        do {
+            try file.sync()
+        } catch {
+            // What the device kept is unknown from here on, and a second fsync would hide that.
+            synced(error)
+            throw error
+        }
+        offset = UInt32(end)
+    }
+
+    /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough ahead.
+    func zeroPiece(ahead: Int) throws(FileError) -> Bool {
+        let result: Result<Bool, FileError> = zeroing.withLock { zeroing in
+            let goal = min(zeroing.head + Int64(ahead), Int64(segmentSize))
+            guard let file = zeroing.file, zeroing.filled < goal else { return .success(false) }
+            let count = min(Self.zeroPiece, Int(goal - zeroing.filled))
+            do throws(FileError) {
+                try file.write(UnsafeRawBufferPointer(Self.zeros).part(0, count), at: zeroing.filled)
+            } catch {
+                return .failure(error)
+            }
+            zeroing.filled += Int64(count)
+            return .success(true)
+        }
+        return try result.get()
+    }
+
+    /// Makes the zeros durable.
+    func syncZeros() throws(FileError) {
+        try zeroing.withLock { $0.file }?.sync()
+    }
+
+    private static nonisolated(unsafe) let zeros: UnsafeMutableRawBufferPointer = {
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: zeroPiece, alignment: 4096)
+        bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        return bytes
+    }()
+}

@@ -1,0 +1,125 @@
+internal import Logging
+internal import Synchronization
+
+/// Compaction: segments with much garbage are emptied and used again.
+extension DeviceLog {
+    /// Records copied between two waits for the commit stream.
+    private static let stride = 64
+
+    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for as long as the copying takes;
+    /// one caller at a time. The space is free after the next flush of the index, which it starts.
+    @discardableResult
+    package func compact() throws(DeviceLogError) -> Bool {
+        guard let segment = try compactionCandidate() else { return false }
+        do {
+            try relocateRecords(of: segment)
+        } catch let error as DeviceLogError {
+            throw error
+        } catch {
+            throw (error as? FileError).map { DeviceLogError($0) } ?? .closed
+        }
+        let left = liveBytes(of: segment)
+        guard left <= 0 else {
+            // Its records are damaged; reads find that out, and repairs supersede them.
+            state.withLock { _ = $0.compactionQueue.insert(segment) }
+            logger.error("A segment cannot be emptied", metadata: ["segment": "\(segment)", "bytes": "\(left)"])
+            return false
+        }
+        try flushCovering()
+        try recycleEmptySegments()
+        return true
+    }
+
+    /// Gives up the segments that nothing refers to, in memory or in the index. After a flush.
+    func recycleEmptySegments() throws(DeviceLogError) {
+        guard let covered = try catalog.index.state() else { return }
+        do {
+            for segment in try segmentSizes().keys.sorted() {
+                let isWritten = segment >= min(covered.covered.segment, stream.writer.segment)
+                guard !isWritten, segment < min(covered.unconfirmed.segment, oldestUnconfirmedSegment) else { break }
+                guard covered.liveBytes[segment] ?? 0 <= 0, liveBytes(of: segment) <= 0 else { continue }
+                try files.recycle(segment)
+                catalog.memory.withLock { $0.liveBytes[segment] = nil }
+            }
+        } catch let error as FileError {
+            throw DeviceLogError(error)
+        } catch {
+            throw error as? DeviceLogError ?? .closed
+        }
+    }
+
+    private var oldestUnconfirmedSegment: UInt32 {
+        let floor = state.withLock { $0.restartFloor }
+        return [floor, unconfirmed.oldest].compactMap { $0?.segment }.min() ?? .max
+    }
+
+    private func compactionCandidate() throws(DeviceLogError) -> UInt32? {
+        let current = stream.writer.segment
+        let given = state.withLock { $0.compactionQueue }
+        let floor = oldestUnconfirmedSegment
+        var best: (segment: UInt32, share: Double)?
+        for (segment, size) in try segmentSizes()
+        where segment < current && segment < floor && !given.contains(segment) && size > 0 {
+            let share = 1 - Double(liveBytes(of: segment)) / Double(size)
+            if share > configuration.compactionGarbage, share > best?.share ?? 0 { best = (segment, share) }
+        }
+        return best?.segment
+    }
+
+    private func relocateRecords(of segment: UInt32) throws {
+        let scanner = try SegmentScanner(
+            segment: segment, file: files.file(segment), from: UInt32(SegmentHeader.size), end: nil, minimumBatch: 0)
+        var group: [RecordHeader] = []
+        while liveBytes(of: segment) > 0 {
+            let event = try scanner.next()
+            if case .record(let header) = event { group.append(header) }
+            let isEnd = event == .end
+            if group.count == Self.stride || isEnd {
+                try relocate(group)
+                group.removeAll(keepingCapacity: true)
+            }
+            if isEnd { return }
+        }
+    }
+
+    private func relocate(_ headers: [RecordHeader]) throws(DeviceLogError) {
+        for header in headers where header.kind != .closed && header.kind != .pendingDone {
+            switch perform(.relocate(header)) {
+            case .failed(.corrupt):
+                guard header.kind == .put || header.kind == .metadata else { continue }
+                _ = perform(.quarantine(header.objectKey, header.location))
+            case .failed(.busy): continue
+            case .failed(let error): throw error
+            case .stored, .superseded, .missing, .baseMismatch, .conditionFailed, .refused: continue
+            }
+        }
+    }
+
+    /// Waits until the index covers everything that is committed now.
+    private func flushCovering() throws(DeviceLogError) {
+        let head = stream.writer.head
+        while try catalog.index.state()?.covered ?? .start < head {
+            try flushIndex()
+            if case .threads = configuration.driver {
+                Pause.milliseconds(10)
+                if let failure = state.withLock({ $0.indexFailure }) { throw failure }
+                if state.withLock({ $0.isClosed }) { throw .closed }
+            }
+        }
+    }
+
+    func liveBytes(of segment: UInt32) -> Int64 {
+        catalog.memory.withLock { $0.liveBytes[segment] ?? 0 }
+    }
+
+    /// Lengths of the segment files by segment.
+    func segmentSizes() throws(DeviceLogError) -> [UInt32: Int64] {
+        do {
+            var sizes: [UInt32: Int64] = [:]
+            for segment in try files.segments() { sizes[segment] = try files.file(segment).length() }
+            return sizes
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+}

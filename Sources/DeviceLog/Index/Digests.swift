@@ -1,0 +1,89 @@
+internal import Ring
+
+/// Some neighbouring digests of one policy, as they are stored.
+struct DigestPage: Equatable {
+    static let buckets = 64
+
+    var policy: UInt8
+    /// Buckets `number * 64` and the 63 behind.
+    var number: UInt16
+    var values: [UInt64]
+}
+
+/// Per policy and bucket (top 16 bits of the hash) the XOR over what is there, so that two replicas find their
+/// differences without a look at their disks. Not synchronised.
+final class Digests: @unchecked Sendable {
+    static let buckets = 65536
+    private static let pages = buckets / DigestPage.buckets
+
+    private struct Policy {
+        var values: UnsafeMutablePointer<UInt64>
+        var dirty: [UInt64]
+    }
+
+    private var policies: [UInt8: Policy] = [:]
+
+    deinit {
+        for policy in policies.values { policy.values.deallocate() }
+    }
+
+    /// Takes an entry in, or out again.
+    func toggle(_ key: ObjectKey, _ version: ObjectVersion) {
+        guard version.kind != .absent else { return }
+        var policy = policies[key.policy] ?? Self.empty()
+        let bucket = Int(key.hash.high >> 48)
+        policy.values[bucket] ^= Self.digest(key.hash, version)
+        let page = bucket / DigestPage.buckets
+        policy.dirty[page / 64] |= 1 << UInt64(page % 64)
+        policies[key.policy] = policy
+    }
+
+    func value(policy: UInt8, buckets: Range<Int>) -> UInt64 {
+        guard let policy = policies[policy] else { return 0 }
+        return buckets.clamped(to: 0..<Self.buckets).reduce(into: 0) { $0 ^= policy.values[$1] }
+    }
+
+    func load(_ page: DigestPage) {
+        let policy = policies[page.policy] ?? Self.empty()
+        let first = Int(page.number) * DigestPage.buckets
+        for (index, value) in page.values.enumerated() where first + index < Self.buckets {
+            policy.values[first + index] = value
+        }
+        policies[page.policy] = policy
+    }
+
+    /// The pages that changed since the last call.
+    func takeDirty() -> [DigestPage] {
+        var pages: [DigestPage] = []
+        for (number, policy) in policies {
+            for page in 0..<Self.pages where policy.dirty[page / 64] & 1 << UInt64(page % 64) != 0 {
+                let start = policy.values + page * DigestPage.buckets
+                let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
+                pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
+            }
+            policies[number]?.dirty = [UInt64](repeating: 0, count: Self.pages / 64)
+        }
+        return pages
+    }
+
+    /// What one entry contributes: every input bit changes about half of the result.
+    static func digest(_ hash: PathHash, _ version: ObjectVersion) -> UInt64 {
+        var value = mix(hash.high ^ mix(hash.low))
+        value = mix(value ^ version.timestamp)
+        return mix(value ^ UInt64(version.kind.rawValue))
+    }
+
+    /// The finaliser of SplitMix64.
+    private static func mix(_ input: UInt64) -> UInt64 {
+        var value = input &+ 0x9E37_79B9_7F4A_7C15
+        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
+        return value ^ value >> 31
+    }
+
+    private static func empty() -> Policy {
+        let values = UnsafeMutablePointer<UInt64>.allocate(capacity: buckets)
+        values.initialize(repeating: 0, count: buckets)
+        return Policy(values: values, dirty: [UInt64](repeating: 0, count: pages / 64))
+    }
+}

@@ -1,0 +1,258 @@
+internal import Ring
+
+/// The form of keys and values in the index; `Documentation/formats/device-log.md` has the layouts. Values end in a checksum over
+/// key and value, because LMDB itself has none.
+enum IndexCoding {
+    static let formatVersion: UInt32 = 1
+    static let objectKeySize = 17
+    static let tableKeySize = 17
+
+    // MARK: Keys
+
+    static func key(_ key: ObjectKey, to bytes: UnsafeMutableRawPointer) {
+        bytes.storeBytes(of: key.policy, as: UInt8.self)
+        bytes.storeBytes(of: key.hash.high.bigEndian, toByteOffset: 1, as: UInt64.self)
+        bytes.storeBytes(of: key.hash.low.bigEndian, toByteOffset: 9, as: UInt64.self)
+    }
+
+    static func key(_ table: TableKey) -> [UInt8] {
+        var bytes: [UInt8] = [table.kind.rawValue]
+        bytes.reserveCapacity(tableKeySize + 64)
+        withUnsafeBytes(of: table.hash.high.bigEndian) { bytes.append(contentsOf: $0) }
+        withUnsafeBytes(of: table.hash.low.bigEndian) { bytes.append(contentsOf: $0) }
+        return bytes
+    }
+
+    static func objectKey(_ bytes: UnsafeRawBufferPointer) -> ObjectKey? {
+        guard bytes.count == objectKeySize else { return nil }
+        let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt64.self))
+        let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 9, as: UInt64.self))
+        return ObjectKey(policy: bytes[0], hash: PathHash(high: high, low: low))
+    }
+
+    // MARK: Objects
+
+    static let objectSize = 53
+
+    static func encode(_ entry: ObjectEntry, key: UnsafeRawBufferPointer, to bytes: UnsafeMutableRawPointer) {
+        bytes.put(entry.kind.rawValue, at: 0)
+        bytes.put(entry.timestamp, at: 1)
+        bytes.put(entry.dataTimestamp, at: 9)
+        put(entry.record, to: bytes, at: 17)
+        put(entry.data, to: bytes, at: 29)
+        bytes.put(entry.blob, at: 41)
+        let sum = CRC32C.checksum(
+            UnsafeRawBufferPointer(start: bytes, count: objectSize - 4), seed: CRC32C.checksum(key))
+        bytes.put(sum, at: objectSize - 4)
+    }
+
+    /// Nil when damaged.
+    static func object(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> ObjectEntry? {
+        guard let body = checked(value, key: key), body.count == objectSize - 4, let bytes = body.baseAddress,
+            let kind = ObjectEntry.Kind(rawValue: body[0])
+        else { return nil }
+        return ObjectEntry(
+            kind: kind, timestamp: bytes.get(UInt64.self, at: 1), dataTimestamp: bytes.get(UInt64.self, at: 9),
+            record: location(bytes, at: 17), data: location(bytes, at: 29), blob: bytes.get(UInt64.self, at: 41))
+    }
+
+    // MARK: Rows
+
+    /// Bytes before the value of a row.
+    static let rowFixed = 38
+
+    /// `key` is table key and name.
+    static func encode(_ row: StoredRow, key: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(rowFixed + row.value.count + 4)
+        bytes.append(row.kind.rawValue)
+        bytes.append(row.bucket)
+        bytes.append(little: row.timestamp)
+        bytes.append(little: row.bytes)
+        bytes.append(little: row.count)
+        append(row.record, to: &bytes)
+        bytes.append(contentsOf: row.value)
+        seal(&bytes, key: key)
+        return bytes
+    }
+
+    static func row(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> StoredRow? {
+        guard let body = checked(value, key: key), body.count >= rowFixed, let bytes = body.baseAddress,
+            let kind = StoredRow.Kind(rawValue: body[0])
+        else { return nil }
+        return StoredRow(
+            timestamp: bytes.get(UInt64.self, at: 2), kind: kind, bucket: body[1],
+            bytes: bytes.get(Int64.self, at: 10), count: bytes.get(Int64.self, at: 18),
+            record: location(bytes, at: 26), value: [UInt8](body[rowFixed...]))
+    }
+
+    /// As `row`, without a copy; the checksum is of `table` followed by `name`.
+    static func rowView(
+        _ value: UnsafeRawBufferPointer, table: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
+    ) -> RowView? {
+        let seed = CRC32C.checksum(name, seed: CRC32C.checksum(table))
+        guard value.count >= rowFixed + 4, let bytes = value.baseAddress,
+            CRC32C.checksum(value.part(0, value.count - 4), seed: seed)
+                == UnsafeRawPointer(bytes).get(UInt32.self, at: value.count - 4)
+        else { return nil }
+        return RowView(
+            timestamp: bytes.get(UInt64.self, at: 2), bucket: value[1], bytes: bytes.get(Int64.self, at: 10),
+            count: bytes.get(Int64.self, at: 18), value: value.part(rowFixed, value.count - rowFixed - 4))
+    }
+
+    // MARK: Tables, pending updates, state
+
+    static func encode(_ table: TableState, key: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        append(table.infoRecord, to: &bytes)
+        bytes.append(table.info == nil ? 0 : 1)
+        bytes.append(UInt8(truncatingIfNeeded: table.stats.buckets.count & 0xFF))
+        bytes.append(UInt8(truncatingIfNeeded: table.stats.buckets.count >> 8))
+        for (bucket, totals) in table.stats.buckets {
+            bytes.append(bucket)
+            bytes.append(little: totals.rows)
+            bytes.append(little: totals.bytes)
+            bytes.append(little: totals.count)
+        }
+        bytes.append(contentsOf: table.info ?? [])
+        seal(&bytes, key: key)
+        return bytes
+    }
+
+    static func table(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> TableState? {
+        guard let body = checked(value, key: key) else { return nil }
+        var reader = ByteReader(body)
+        guard let record = location(&reader), let hasInfo = reader.next(UInt8.self),
+            let count = reader.next(UInt16.self)
+        else { return nil }
+        var state = TableState(infoRecord: record)
+        for _ in 0..<count {
+            guard let bucket = reader.next(UInt8.self), let rows = reader.next(Int64.self),
+                let bytes = reader.next(Int64.self), let sum = reader.next(Int64.self)
+            else { return nil }
+            var totals = TableStats.Totals()
+            totals.rows = rows
+            totals.bytes = bytes
+            totals.count = sum
+            state.stats[bucket] = totals
+        }
+        if hasInfo != 0 { state.info = reader.next(count: reader.remaining).map { [UInt8]($0) } }
+        return state
+    }
+
+    static func encode(_ entry: PendingEntry, key: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        append(entry.record, to: &bytes)
+        bytes.append(contentsOf: entry.payload)
+        seal(&bytes, key: key)
+        return bytes
+    }
+
+    static func pending(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> PendingEntry? {
+        guard let body = checked(value, key: key) else { return nil }
+        var reader = ByteReader(body)
+        guard let record = location(&reader), let payload = reader.next(count: reader.remaining) else { return nil }
+        return PendingEntry(record: record, payload: [UInt8](payload))
+    }
+
+    static func encode(_ state: IndexState, key: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(little: formatVersion)
+        bytes.append(little: state.covered.rawValue)
+        bytes.append(little: state.batch)
+        bytes.append(little: state.unconfirmed.rawValue)
+        bytes.append(little: state.nextPending)
+        for value in [
+            state.counters.objects, state.counters.tombstones, state.counters.rows, state.counters.quarantined,
+            state.counters.unidentifiedLosses,
+        ] { bytes.append(little: value) }
+        bytes.append(little: UInt32(state.liveBytes.count))
+        for (segment, live) in state.liveBytes.sorted(by: { $0.key < $1.key }) {
+            bytes.append(little: segment)
+            bytes.append(little: live)
+        }
+        seal(&bytes, key: key)
+        return bytes
+    }
+
+    static func state(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> IndexState? {
+        guard let body = checked(value, key: key) else { return nil }
+        var reader = ByteReader(body)
+        guard reader.next(UInt32.self) == formatVersion, let covered = reader.next(UInt64.self),
+            let batch = reader.next(UInt64.self), let unconfirmed = reader.next(UInt64.self), let nextPending = reader.next(UInt64.self),
+            let objects = reader.next(Int64.self), let tombstones = reader.next(Int64.self),
+            let rows = reader.next(Int64.self), let quarantined = reader.next(Int64.self),
+            let losses = reader.next(Int64.self), let segments = reader.next(UInt32.self)
+        else { return nil }
+        var state = IndexState(
+            covered: LogPosition(rawValue: covered), batch: batch, unconfirmed: LogPosition(rawValue: unconfirmed),
+            nextPending: nextPending)
+        state.counters = Counters(
+            objects: objects, tombstones: tombstones, rows: rows, quarantined: quarantined,
+            unidentifiedLosses: losses)
+        for _ in 0..<segments {
+            guard let segment = reader.next(UInt32.self), let live = reader.next(Int64.self) else { return nil }
+            state.liveBytes[segment] = live
+        }
+        return state
+    }
+
+    static func encode(_ page: DigestPage, key: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for value in page.values { bytes.append(little: value) }
+        seal(&bytes, key: key)
+        return bytes
+    }
+
+    static func digestPage(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> DigestPage? {
+        guard key.count == 3, let body = checked(value, key: key), body.count == DigestPage.buckets * 8 else {
+            return nil
+        }
+        let values = (0..<DigestPage.buckets).map { body.baseAddress!.get(UInt64.self, at: $0 * 8) }
+        return DigestPage(policy: key[0], number: UInt16(key[1]) << 8 | UInt16(key[2]), values: values)
+    }
+
+    // MARK: Parts
+
+    private static func seal(_ bytes: inout [UInt8], key: [UInt8]) {
+        let sum = bytes.withUnsafeBytes { body in
+            key.withUnsafeBytes { CRC32C.checksum(body, seed: CRC32C.checksum($0)) }
+        }
+        bytes.append(little: sum)
+    }
+
+    /// The value without its checksum, when that fits.
+    private static func checked(
+        _ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer
+    ) -> UnsafeRawBufferPointer? {
+        guard value.count >= 4, let start = value.baseAddress else { return nil }
+        let body = value.part(0, value.count - 4)
+        let sum = CRC32C.checksum(body, seed: CRC32C.checksum(key))
+        return sum == start.get(UInt32.self, at: body.count) ? body : nil
+    }
+
+    private static func put(_ location: RecordLocation, to bytes: UnsafeMutableRawPointer, at offset: Int) {
+        bytes.put(location.segment, at: offset)
+        bytes.put(location.offset, at: offset + 4)
+        bytes.put(location.length, at: offset + 8)
+    }
+
+    private static func append(_ location: RecordLocation, to bytes: inout [UInt8]) {
+        bytes.append(little: location.segment)
+        bytes.append(little: location.offset)
+        bytes.append(little: location.length)
+    }
+
+    private static func location(_ bytes: UnsafeRawPointer, at offset: Int) -> RecordLocation {
+        RecordLocation(
+            segment: bytes.get(UInt32.self, at: offset), offset: bytes.get(UInt32.self, at: offset + 4),
+            length: bytes.get(UInt32.self, at: offset + 8))
+    }
+
+    private static func location(_ reader: inout ByteReader) -> RecordLocation? {
+        guard let segment = reader.next(UInt32.self), let offset = reader.next(UInt32.self),
+            let length = reader.next(UInt32.self)
+        else { return nil }
+        return RecordLocation(segment: segment, offset: offset, length: length)
+    }
+}

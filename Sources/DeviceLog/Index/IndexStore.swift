@@ -1,0 +1,76 @@
+/// The index on disk: a cache of the log that can be thrown away. Forms: `LMDBIndex`, `MemoryIndex`.
+///
+/// Reads come from any thread, `apply` from one at a time.
+protocol IndexStore: AnyObject, Sendable {
+    /// Nil when nothing was ever applied.
+    func state() throws(DeviceLogError) -> IndexState?
+    func object(_ key: ObjectKey) throws(DeviceLogError) -> ObjectEntry?
+    func row(_ table: TableKey, _ name: UnsafeRawBufferPointer) throws(DeviceLogError) -> StoredRow?
+    func table(_ key: TableKey) throws(DeviceLogError) -> TableState?
+    func pending(_ id: UInt64) throws(DeviceLogError) -> PendingEntry?
+    /// In ascending order of their numbers, from `first` on.
+    func pending(from first: UInt64, limit: Int) throws(DeviceLogError) -> [(id: UInt64, entry: PendingEntry)]
+    func hasBlob(_ id: UInt64) throws(DeviceLogError) -> Bool
+    func digestPages(_ visit: (DigestPage) -> Void) throws(DeviceLogError)
+    /// Entries from `key` on in the order of policy and hash, until the visit says false.
+    func scanObjects(from key: ObjectKey, _ visit: (ObjectKey, ObjectEntry) -> Bool) throws(DeviceLogError)
+    /// Live rows of a table.
+    func scanRows(
+        _ table: TableKey, from start: ScanStart, reverse: Bool,
+        _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
+    ) throws(DeviceLogError)
+    /// All or nothing, and durable.
+    func apply(_ changes: IndexChanges) throws(DeviceLogError)
+    /// Makes it empty.
+    func erase() throws(DeviceLogError)
+    func close()
+}
+
+/// What one flush moves from memory to the index.
+struct IndexChanges {
+    var layer: MemoryLayer
+    var digests: [DigestPage]
+    var state: IndexState
+}
+
+/// What was committed since a flush. Not synchronised: `Catalog` does that.
+final class MemoryLayer: @unchecked Sendable {
+    let objects = ObjectTable()
+    var rows: [TableKey: SortedRows] = [:]
+    var rowCount = 0
+    var tables: [TableKey: TableState] = [:]
+    /// Nil: done.
+    var pending: [UInt64: PendingEntry?] = [:]
+    /// False: no longer referred to.
+    var blobs: [UInt64: Bool] = [:]
+
+    var count: Int { objects.count + rowCount + tables.count + pending.count }
+    var isEmpty: Bool { count == 0 && blobs.isEmpty }
+
+    func row(_ table: TableKey, _ name: UnsafeRawBufferPointer) -> StoredRow? {
+        rows[table]?.find(name)
+    }
+
+    func setRow(_ table: TableKey, _ name: [UInt8], _ row: StoredRow) {
+        let sorted: SortedRows
+        if let known = rows[table] {
+            sorted = known
+        } else {
+            sorted = SortedRows()
+            rows[table] = sorted
+        }
+        rowCount -= sorted.count
+        sorted.set(name, row)
+        rowCount += sorted.count
+    }
+
+    /// Empties the layer for the next batch.
+    func removeAll() {
+        objects.removeAll()
+        if !rows.isEmpty { rows.removeAll(keepingCapacity: true) }
+        rowCount = 0
+        if !tables.isEmpty { tables.removeAll(keepingCapacity: true) }
+        if !pending.isEmpty { pending.removeAll(keepingCapacity: true) }
+        if !blobs.isEmpty { blobs.removeAll(keepingCapacity: true) }
+    }
+}

@@ -1,0 +1,90 @@
+internal import Glibc
+internal import Logging
+internal import Ring
+
+/// Brings catalog and log together at the start: replays what the index does not cover, finds the end of the log.
+///
+/// Batch N + 1 is written only after batch N was synced, so only the last batch can be torn: its records are verified
+/// wholly, and the first that fails ends the log. Damage before it is corruption; it is passed over and counted.
+struct Recovery {
+    /// Where and how the log goes on.
+    struct Result {
+        var lastSegment: UInt32
+        var end: UInt32
+        var nextSegment: UInt32
+        var nextBatch: UInt64
+        /// Keys of object writes that were not confirmed.
+        var unconfirmed: [ObjectKey]
+        /// The oldest position of those.
+        var oldestUnconfirmed: LogPosition?
+        var replayedRecords: Int
+    }
+
+    let catalog: Catalog
+    let files: SegmentFiles
+    let configuration: Configuration
+    let logger: Logger
+
+    func run() throws(DeviceLogError) -> Result {
+        let segments = try list()
+        let state = try usableState(segments)
+        var replay = Replay(catalog: catalog, state: state, memoryEntries: configuration.memoryEntries)
+        try replay.walk(segments, headers: headers(of: segments), files: files)
+        try replay.finish()
+        if replay.losses > 0 {
+            logger.error("Records were lost in the log", metadata: ["places": "\(replay.losses)"])
+        }
+        let end = replay.end
+        if replay.needsSync {
+            // What was read may still be in memory only, after a kill without a power loss.
+            do { try files.file(end.segment).sync() } catch { throw DeviceLogError(error) }
+        }
+        return Result(
+            lastSegment: end.segment, end: end.offset,
+            nextSegment: max(segments.last ?? 0, state.covered.segment, end.segment) + 1,
+            nextBatch: max(replay.highestBatch, state.batch) + 1, unconfirmed: replay.unconfirmed,
+            oldestUnconfirmed: replay.oldestUnconfirmed, replayedRecords: replay.records)
+    }
+
+    private func list() throws(DeviceLogError) -> [UInt32] {
+        do { return try files.scan() } catch { throw DeviceLogError(error) }
+    }
+
+    private func headers(of segments: [UInt32]) throws(DeviceLogError) -> [UInt32: SegmentHeader] {
+        var headers: [UInt32: SegmentHeader] = [:]
+        do {
+            for segment in segments {
+                let file = try files.file(segment)
+                headers[segment] = try withUnsafeTemporaryBytes(SegmentHeader.size) { (bytes) throws(FileError) in
+                    guard try file.read(into: bytes, at: 0) == bytes.count else { return nil }
+                    return SegmentHeader(bytes.baseAddress!, segment: segment)
+                }
+            }
+        } catch {
+            throw DeviceLogError(error)
+        }
+        return headers
+    }
+
+    /// The state of the index, or of an empty one when it does not fit the log.
+    private func usableState(_ segments: [UInt32]) throws(DeviceLogError) -> IndexState {
+        do {
+            if let state = try catalog.index.state() {
+                let known = Set(segments)
+                let missing = state.liveBytes.contains { $0.value > 0 && !known.contains($0.key) }
+                let isBehindLog = state.covered.segment > segments.last ?? 0
+                if !missing, !isBehindLog {
+                    try catalog.load(state)
+                    return state
+                }
+            } else if segments.isEmpty {
+                return IndexState()
+            }
+            logger.notice("Rebuilding the index from the log")
+        } catch {
+            logger.error("The index is damaged and is rebuilt from the log", metadata: ["error": "\(error)"])
+        }
+        try catalog.index.erase()
+        return IndexState()
+    }
+}

@@ -1,0 +1,113 @@
+import NIOCore
+import Testing
+
+@testable import DeviceLog
+
+/// The whole on a real disk with LMDB, as a server uses it.
+struct DeviceLogTests {
+    let directory = TemporaryDirectory()
+
+    func open(_ configuration: Configuration = .test) throws -> DeviceLog {
+        try DeviceLog.open(
+            directory: directory.path, identity: testIdentity, configuration: configuration, logger: quietLogger)
+    }
+
+    @Test func objectsSurviveAReopen() throws {
+        let log = try open()
+        #expect(log.put(1, at: 10, "one").isStored)
+        #expect(log.put(2, at: 10, "two").isStored)
+        #expect(try log.text(1) == "one")
+        #expect(log.put(1, at: 9, "old") == .superseded(newest: 10))
+        #expect(log.perform(.delete(key(2), timestamp: 11)).isStored)
+        let updated = Write.updateMetadata(key(1), timestamp: 12, baseDataTimestamp: 10, metadata: bytes("new"))
+        #expect(log.perform(updated).isStored)
+        log.close()
+
+        let again = try open()
+        guard case .live(let object) = try again.object(key(1), mayBlock: true) else {
+            Issue.record("the object is gone")
+            return
+        }
+        #expect(object.timestamp == 12)
+        #expect(object.dataTimestamp == 10)
+        #expect(object.metadata == bytes("new"))
+        #expect(try again.text(1) == "one")
+        #expect(try again.version(of: key(2)) == ObjectVersion(kind: .tombstone, timestamp: 11, dataTimestamp: 0))
+        #expect(try again.version(of: key(3)) == .absent)
+        #expect(again.statistics().objects == 1)
+        #expect(again.statistics().tombstones == 1)
+        again.close()
+    }
+
+    @Test func threadsCommitAndFlush() throws {
+        var configuration = Configuration.test
+        configuration.driver = .threads
+        configuration.zeroAhead = 1 << 20
+        configuration.memoryEntries = 64
+        let log = try open(configuration)
+        for number in 0..<500 as Range<UInt64> { #expect(log.put(number, at: 5, "body \(number)").isStored) }
+        for number in 0..<500 as Range<UInt64> { #expect(try log.text(number) == "body \(number)") }
+        log.close()
+        let again = try open(configuration)
+        for number in 0..<500 as Range<UInt64> { #expect(try again.text(number) == "body \(number)") }
+        #expect(again.statistics().objects == 500)
+        again.close()
+    }
+
+    @Test func rowsAreListedInOrder() throws {
+        let log = try open()
+        for name in ["b", "a", "d", "c"] {
+            #expect(log.perform(.row(table(1), Row(name: Array(name.utf8), timestamp: 1, bytes: 10, count: 1))).isStored)
+        }
+        try log.flushIndex()
+        #expect(log.perform(.row(table(1), Row(name: Array("b".utf8), timestamp: 2, deleted: true))).isStored)
+        #expect(log.perform(.row(table(1), Row(name: Array("bb".utf8), timestamp: 2, bytes: 5))).isStored)
+        #expect(try log.names(table(1)) == ["a", "bb", "c", "d"])
+        #expect(try log.names(table(1), reverse: true) == ["d", "c", "bb", "a"])
+        #expect(try log.names(table(1), from: .after(Array("bb".utf8))) == ["c", "d"])
+        #expect(try log.tableInfo(table(1)).stats.total.rows == 4)
+        #expect(try log.tableInfo(table(1)).stats.total.bytes == 35)
+        log.close()
+        let again = try open()
+        #expect(try again.names(table(1)) == ["a", "bb", "c", "d"])
+        #expect(try again.row(table(1), name: Array("b".utf8))?.deleted == true)
+        again.close()
+    }
+
+    @Test func blobsAreReadBackInPieces() throws {
+        let log = try open()
+        let blob = try log.stageBlob(expectedLength: 1_000_000)
+        var content = ByteBuffer()
+        var generator = SeededGenerator(seed: 7)
+        while content.readableBytes < 1_000_000 { content.writeInteger(generator.next()) }
+        var rest = content
+        while let piece = rest.readSlice(length: min(100_000, rest.readableBytes)), piece.readableBytes > 0 {
+            try blob.append(piece)
+        }
+        try blob.seal()
+        #expect(log.perform(.put(key(1), timestamp: 1, metadata: bytes("m"), body: .blob(blob))).isStored)
+        log.close()
+        let again = try open()
+        guard case .live(let object) = try again.object(key(1), mayBlock: true), case .blob(let reader) = object.body else {
+            Issue.record("no blob")
+            return
+        }
+        #expect(reader.length == 1_000_000)
+        #expect(try reader.read(offset: 0, length: 2_000_000, mayBlock: true) == content)
+        #expect(
+            try reader.read(offset: 262_100, length: 100, mayBlock: true)
+                == content.getSlice(at: 262_100, length: 100))
+        again.close()
+    }
+
+    @Test func aForeignDirectoryIsRefused() throws {
+        let log = try open()
+        #expect(throws: DeviceLogError.inUse) { try self.open() }
+        log.close()
+        #expect(throws: DeviceLogError.self) {
+            try DeviceLog.open(
+                directory: directory.path, identity: DeviceIdentity(clusterID: "test", deviceID: 2),
+                logger: quietLogger)
+        }
+    }
+}
