@@ -43,10 +43,8 @@ package enum HTTPDate {
     /// `Sunday, 06-Nov-94 08:49:37 GMT`
     private static func rfc850(_ words: [ArraySlice<UInt8>]) -> Int64? {
         let date = words[1].split(separator: UInt8(ascii: "-"))
-        guard words.count == 4, isZeroZone(words[3]), date.count == 3, var year = date[2].decimal else { return nil }
-        // Same rule as Python's email.utils: 69 to 99 belong to the last century.
-        if date[2].count == 2 { year += year < 69 ? 2000 : 1900 }
-        return seconds(day: date[0], month: date[1], year: year, time: words[2])
+        guard words.count == 4, isZeroZone(words[3]), date.count == 3 else { return nil }
+        return seconds(day: date[0], month: date[1], year: date[2].decimal, time: words[2])
     }
 
     /// `Sun Nov  6 08:49:37 1994`
@@ -58,8 +56,12 @@ package enum HTTPDate {
         day: ArraySlice<UInt8>, month: ArraySlice<UInt8>, year: UInt64?, time: ArraySlice<UInt8>
     ) -> Int64? {
         let clock = time.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false).map(\.decimal)
-        guard let day = day.decimal, let year, clock.count == 3, let hour = clock[0], let minute = clock[1],
-            let second = clock[2],
+        guard let day = day.decimal, var year, clock.count == 3, let hour = clock[0], let minute = clock[1],
+            let second = clock[2]
+        else { return nil }
+        // Same rule as Python's email.utils: of two-digit years 69 to 99 belong to the last century.
+        if year < 100 { year += year < 69 ? 2000 : 1900 }
+        guard
             let index = months.firstIndex(where: { name in
                 name.count == month.count && zip(name, month).allSatisfy { ASCII.lower($0) == ASCII.lower($1) }
             }),

@@ -42,6 +42,18 @@ package struct ListingQuery: Sendable, Equatable {
     /// Whether the format came from Accept, so that the answer varies with it.
     package var variesWithAccept: Bool
 
+    /// What names must begin with: `path` without its trailing slashes and with one, or else `prefix`.
+    package var effectivePrefix: [UInt8] {
+        guard let path, !path.isEmpty else { return path ?? prefix }
+        let end = path.lastIndex { $0 != UInt8(ascii: "/") }.map { $0 + 1 } ?? 0
+        return path[..<end] + [UInt8(ascii: "/")]
+    }
+
+    /// What collapses names: a slash with `path`, whose subdirs are then left out, or else `delimiter`.
+    package var effectiveDelimiter: [UInt8] {
+        path == nil ? delimiter : [UInt8(ascii: "/")]
+    }
+
     /// Errors: 412 for a limit above the maximum, 400 for parameters or Accept that are malformed, 406 when no format
     /// is acceptable.
     package init(

@@ -37,7 +37,7 @@ package enum SwiftPath {
 
     /// The path of an origin-form or absolute-form target (RFC 9112 3.2).
     private static func path<Target: Collection<UInt8>>(of target: Target) -> Target.SubSequence {
-        let path = target.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }
+        let path = target.prefix { $0 != UInt8(ascii: "?") }
         for scheme: StaticString in ["http://", "https://"] where path.hasPrefixIgnoringCase(scheme) {
             return path.dropFirst(scheme.utf8CodeUnitCount).drop { $0 != UInt8(ascii: "/") }
         }

@@ -32,6 +32,15 @@ import Testing
     }
 
     @Test(arguments: [
+        ("prefix=p&delimiter=--", "p", "--"), ("path=a/b//&prefix=p", "a/b/", "/"), ("path=a", "a/", "/"),
+        ("path=", "", "/"), ("path=/", "/", "/"), ("", "", ""),
+    ])
+    func oldStylePaths(_ query: String, _ prefix: String, _ delimiter: String) throws {
+        #expect(try parse(query).effectivePrefix == Array(prefix.utf8))
+        #expect(try parse(query).effectiveDelimiter == Array(delimiter.utf8))
+    }
+
+    @Test(arguments: [
         ("limit=0", 0), ("limit=10000", 10_000), ("limit=-1", 10_000), ("limit=abc", 10_000), ("limit=", 10_000),
         ("limit=1&limit=2", 2), ("limit", 10_000),
     ])

@@ -40,6 +40,7 @@ import Testing
         ("/v1/a/c/%C3%a9", object("é")),
         ("/v1/a/c/é", object("é")),
         ("/v1/a/c/o%3Fq", object("o?q")),
+        ("/v1/a/c/o#x", object("o#x")),
     ])
     func endpoints(_ target: String, _ endpoint: SwiftEndpoint) throws {
         #expect(try parse(target) == endpoint)

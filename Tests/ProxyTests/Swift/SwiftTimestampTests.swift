@@ -32,9 +32,10 @@ import Testing
         ("Sun Nov  6 08:49:37 1994", 784_111_777),
         ("sun, 6 nov 1994 08:49:37 UTC", 784_111_777),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
-        ("Thursday, 29-Feb-68 00:00:00 GMT", 3_097_612_800 - 0),
+        ("Thursday, 29-Feb-68 00:00:00 GMT", 3_097_699_200),
         ("Wed, 31 Dec 1969 23:59:59 GMT", -1),
-        ("Mon, 01 Jan 0001 00:00:00 GMT", -62_135_596_800),
+        ("Fri, 01 Jan 0100 00:00:00 GMT", -59_011_459_200),
+        ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
     ] as [(String, Int64)])
     func parses(_ text: String, _ seconds: Int64) {
         #expect(HTTPDate.parse(text.utf8) == seconds)
