@@ -34,14 +34,15 @@ extension HTTPApplication {
 }
 
 /// Hears what happens to one request after its head. All calls come on the event loop; after `disconnected`, or once the
-/// response is finished, there are no more.
+/// response is finished or aborted, there are no more.
 package protocol HTTPRequestHandler: AnyObject {
     /// A piece of the body, never empty. The bytes belong to the connection's receive buffer: keep small pieces for long
     /// only as copies.
     func body(_ chunk: ByteBuffer)
     /// The body is complete. Comes exactly once for every request that is not cut off, also for one without a body.
     func bodyEnded()
-    /// The client has fallen behind (false: pause what feeds `write`), or has caught up (true).
+    /// The client has fallen behind (false: pause what feeds `write`), or has caught up (true). False may come from
+    /// within `HTTPExchange.write`.
     func writabilityChanged(_ writable: Bool)
     /// The request is over before it was answered: nothing written to the exchange arrives any more.
     func disconnected(_ reason: DisconnectReason)

@@ -119,7 +119,7 @@ extension HTTPConnection {
         if request.isBodyEnded { return true }
         // Whether a client that waits for 100 sends its body after another answer cannot be known.
         if request.awaitsContinue { return false }
-        return (response.contentLength ?? 0) <= configuration.drainBytes
+        return (response.contentLength ?? 0) <= loop.configuration.drainBytes
     }
 
     private func completeResponse() {

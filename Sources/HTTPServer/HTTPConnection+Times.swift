@@ -64,32 +64,33 @@ extension HTTPConnection {
         let pending = times.pendingBytes(context.channel)
         times.noteSent(handedOver: output.handedOver, pending: pending, loop.now)
         if pending > 0 {
-            if hasPassed(configuration.writeTimeout, since: times.sentSince) { cut(.writeStalled) }
+            if hasPassed(loop.configuration.writeTimeout, since: times.sentSince) { cut(.writeStalled) }
             return
         }
         switch phase {
         case .awaiting: sweepAwaiting()
         case .exchanging: sweepBody()
         case .draining, .lingering:
-            if hasPassed(configuration.drainTimeout, since: times.phaseSince) { close() }
+            if hasPassed(loop.configuration.drainTimeout, since: times.phaseSince) { close() }
         case .closed: break
         }
     }
 
     private func sweepAwaiting() {
         if let since = times.headSince {
-            guard hasPassed(configuration.headTimeout, since: since) else { return }
+            guard hasPassed(loop.configuration.headTimeout, since: since) else { return }
             refuse(HTTPRequestError(.requestTimeout, "The head of the request took too long."))
-        } else if hasPassed(configuration.idleTimeout, since: times.phaseSince) {
+        } else if hasPassed(loop.configuration.idleTimeout, since: times.phaseSince) {
             closeOutput(lingers: false)
         }
     }
 
     private func sweepBody() {
-        guard !request.isBodyEnded, !request.isPaused, hasPassed(configuration.bodyTimeout, since: times.bodySince) else {
+        guard !request.isBodyEnded, !request.isPaused, hasPassed(loop.configuration.bodyTimeout, since: times.bodySince)
+        else {
             return
         }
-        if times.bodyBytes >= configuration.bodyMinimum {
+        if times.bodyBytes >= loop.configuration.bodyMinimum {
             times.beginBody(loop.now)
         } else {
             refuse(HTTPRequestError(.requestTimeout, "The body of the request took too long."), reason: .bodyTimeout)
@@ -98,6 +99,6 @@ extension HTTPConnection {
 
     /// Both times may be up to one sweep old, so one sweep more is waited for.
     private func hasPassed(_ limit: TimeAmount, since: NIODeadline) -> Bool {
-        loop.now - since > limit + configuration.sweepInterval
+        loop.now - since > limit + loop.configuration.sweepInterval
     }
 }

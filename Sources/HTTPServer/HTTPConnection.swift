@@ -49,7 +49,6 @@ final class HTTPConnection: ChannelInboundHandler {
         parser = HTTPRequestParser(limits: loop.configuration.limits)
     }
 
-    var configuration: HTTPConfiguration { loop.configuration }
     var remoteAddress: SocketAddress? { context?.channel.remoteAddress }
     var isWritable: Bool { context?.channel.isWritable ?? false }
 }
@@ -147,10 +146,10 @@ extension HTTPConnection {
     private var wantsRead: Bool {
         guard !isInputClosed else { return false }
         switch phase {
-        case .awaiting: return isWritable || parser.bufferedBytes < configuration.pipelineBytes
+        case .awaiting: return isWritable || parser.bufferedBytes < loop.configuration.pipelineBytes
         case .exchanging:
             // Reading on while the answer is awaited notices a client that goes away, and costs no system call.
-            return request.isBodyEnded ? parser.bufferedBytes < configuration.pipelineBytes : !request.isPaused
+            return request.isBodyEnded ? parser.bufferedBytes < loop.configuration.pipelineBytes : !request.isPaused
         case .draining, .lingering: return true
         case .closed: return false
         }
@@ -249,12 +248,12 @@ extension HTTPConnection {
 
     private func drop(_ count: Int) {
         request.dropped += Int64(count)
-        if request.dropped > configuration.drainBytes { closeOutput(lingers: true) }
+        if request.dropped > loop.configuration.drainBytes { closeOutput(lingers: true) }
     }
 
     private func dropWhileLingering(_ count: Int) {
         request.dropped += Int64(count)
-        if request.dropped > configuration.drainBytes { close() }
+        if request.dropped > loop.configuration.drainBytes { close() }
     }
 }
 

@@ -8,10 +8,27 @@ package enum HTTPMethod: UInt8, Sendable {
 
     /// The method that these bytes spell.
     package init(bytes: UnsafeRawBufferPointer) {
-        self = Self.known.first { $0.matches(bytes) } ?? .other
+        let candidate = Self.candidate(bytes)
+        self = candidate.matches(bytes) ? candidate : .other
     }
 
-    private static let known: [HTTPMethod] = [.get, .put, .head, .post, .delete, .copy, .options, .patch, .trace, .connect]
+    /// The only known method with this length and first letter.
+    private static func candidate(_ bytes: UnsafeRawBufferPointer) -> HTTPMethod {
+        guard bytes.count >= 3 else { return .other }
+        switch (bytes.count, bytes[0]) {
+        case (3, UInt8(ascii: "G")): return .get
+        case (3, UInt8(ascii: "P")): return .put
+        case (4, UInt8(ascii: "H")): return .head
+        case (4, UInt8(ascii: "P")): return .post
+        case (4, UInt8(ascii: "C")): return .copy
+        case (5, UInt8(ascii: "P")): return .patch
+        case (5, UInt8(ascii: "T")): return .trace
+        case (6, UInt8(ascii: "D")): return .delete
+        case (7, UInt8(ascii: "O")): return .options
+        case (7, UInt8(ascii: "C")): return .connect
+        default: return .other
+        }
+    }
 
     private func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let name = self.name
@@ -36,4 +53,3 @@ package enum HTTPMethod: UInt8, Sendable {
         }
     }
 }
-

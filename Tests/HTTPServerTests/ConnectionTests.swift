@@ -97,7 +97,8 @@ import Testing
                 let answer = client.receive(until: "\r\n0\r\n\r\n")
                 #expect(answer.contains("Transfer-Encoding: chunked\r\n"))
                 #expect(!answer.contains("Content-Length"))
-                #expect(answer.hasSuffix("\r\n\r\n5\r\nhello\r\n12c\r\n\(String(repeating: "x", count: 300))\r\n0\r\n\r\n"))
+                #expect(
+                    answer.hasSuffix("\r\n\r\n5\r\nhello\r\n12c\r\n\(String(repeating: "x", count: 300))\r\n0\r\n\r\n"))
             }
         }
     }
@@ -167,7 +168,8 @@ import Testing
             let answer = client.receiveAll()
             #expect(
                 answer.hasPrefix(
-                    "HTTP/1.1 204 No Content\r\nX-One: a  Set-Cookie: b c d\r\nX-Two: e    <html>\r\nX-Three: f g\r\nX-Added: no\r\n"))
+                    "HTTP/1.1 204 No Content\r\nX-One: a  Set-Cookie: b c d\r\nX-Two: e    <html>\r\nX-Three: f g\r\nX-Added: no\r\n"
+                ))
             #expect(!answer.contains("Content-Length"))
         }
     }
@@ -192,6 +194,7 @@ import Testing
             let answer = client.receiveAll()
             #expect(answer.hasPrefix("HTTP/1.1 \(status) "))
             #expect(answer.contains("\r\nConnection: close\r\n") && answer.hasSuffix(".\n"))
+            #expect(answer.contains("\r\nX-Refused: \(input.contains("zz") ? "/" : "unread")\r\n"))
             other.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             #expect(other.receiveAll().hasPrefix("HTTP/1.1 200 OK"))
         }
@@ -208,7 +211,8 @@ import Testing
                 #expect(client.receive(until: "hello").hasPrefix("HTTP/1.1 200"))
             }
             let refused = try server.connect().receiveAll()
-            #expect(refused.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n") && refused.contains("Connection: close\r\n"))
+            #expect(
+                refused.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n") && refused.contains("Connection: close\r\n"))
             kept[0].send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             #expect(kept[0].receiveAll().hasSuffix("hello"))
             try await eventually { server.listener.connectionCount == 1 }

@@ -45,7 +45,11 @@ private func note(_ event: HTTPRequestParser.Event, in said: inout [Said]) {
     case .head(let head): said.append(.head(describe(head)))
     case .body(let chunk):
         let text = String(buffer: chunk)
-        if case .body(let before) = said.last { said[said.count - 1] = .body(before + text) } else { said.append(.body(text)) }
+        if case .body(let before) = said.last {
+            said[said.count - 1] = .body(before + text)
+        } else {
+            said.append(.body(text))
+        }
     case .end: said.append(.end)
     case .failure(let error): said.append(.failure(Int(error.status.rawValue), error.reason.description))
     }

@@ -10,7 +10,8 @@ import Testing
                 == "HTTP/1.1 200 OK\r\nX-A: b\r\nDate: d\r\nContent-Length: 5\r\n\r\n")
         #expect(
             head(.serviceUnavailable, contentLength: 0, closes: true)
-                == "HTTP/1.1 503 Service Unavailable\r\nX-A: b\r\nDate: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                == "HTTP/1.1 503 Service Unavailable\r\nX-A: b\r\nDate: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
         #expect(
             head(.ok, contentLength: nil)
                 == "HTTP/1.1 200 OK\r\nX-A: b\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -27,11 +28,16 @@ import Testing
         #expect(head(HTTPStatus(rawValue: 7), contentLength: 0).hasPrefix("HTTP/1.1 500 "))
     }
 
-    @Test(arguments: [100, 200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 408, 409, 411, 412, 413, 414, 416, 417, 422,
-        431, 498, 499, 500, 501, 503, 507,
-    ] as [UInt16]) func knowsTheReason(_ code: UInt16) {
+    @Test(
+        arguments: [
+            100, 200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 408, 409, 411, 412, 413, 414, 416, 417, 422,
+            431, 498, 499, 500, 501, 503, 507,
+        ] as [UInt16]) func knowsTheReason(_ code: UInt16)
+    {
         #expect(!HTTPStatus(rawValue: code).reason.description.isEmpty)
-        #expect(head(HTTPStatus(rawValue: code), contentLength: 0).hasPrefix("HTTP/1.1 \(code) \(HTTPStatus(rawValue: code).reason)\r\n"))
+        #expect(
+            head(HTTPStatus(rawValue: code), contentLength: 0).hasPrefix(
+                "HTTP/1.1 \(code) \(HTTPStatus(rawValue: code).reason)\r\n"))
     }
 
     @Test func keepsTheLength() {

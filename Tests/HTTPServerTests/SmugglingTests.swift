@@ -141,9 +141,11 @@ import Testing
             let line = transcript("GET /aaa HTTP/1.0\r\n\r\n", step: step, limits: limits)
             #expect(line == [.failure(414, "The request line is too long.")])
             // 18 bytes of header and 2 for the empty line are allowed, one more is not.
-            let fits = transcript("GET / HTTP/1.0\r\nA: \(String(repeating: "b", count: 13))\r\n\r\n", step: step, limits: limits)
+            let fits = transcript(
+                "GET / HTTP/1.0\r\nA: \(String(repeating: "b", count: 13))\r\n\r\n", step: step, limits: limits)
             #expect(fits.last == .end)
-            let over = transcript("GET / HTTP/1.0\r\nA: \(String(repeating: "b", count: 14))\r\n\r\n", step: step, limits: limits)
+            let over = transcript(
+                "GET / HTTP/1.0\r\nA: \(String(repeating: "b", count: 14))\r\n\r\n", step: step, limits: limits)
             #expect(over == [.failure(431, "The headers are too long.")])
         }
     }

@@ -58,6 +58,13 @@ final class TestApplication: HTTPApplication {
         onAccept(head, exchange)
     }
 
+    /// The reason as text, and in a header the target, as far as it is known.
+    func errorResponse(_ error: HTTPRequestError, head: RequestHead?) -> ErrorResponse {
+        var headers = ResponseHeaders()
+        if let head { headers.append("X-Refused", head.target) } else { headers.append("X-Refused", "unread") }
+        return ErrorResponse(headers: headers, body: ByteBuffer(string: "\(error.reason)\n"))
+    }
+
     /// Answers 200 with a text.
     static func answer(_ exchange: HTTPExchange, _ text: String) {
         exchange.respond(.ok, headers: ResponseHeaders(), body: ByteBuffer(string: text))

@@ -20,7 +20,7 @@ import Testing
         try await TestServer.run(Self.quick, accept: ConnectionTests.hello) { server in
             let client = try server.connect()
             let start = ContinuousClock.now
-            for byte in "GET / HTTP/1.1\r\nHost: a\r\nX: ".utf8 {
+            for byte in "GET / HTTP/1.1\r\nHost: a\r\nX: never to be finished".utf8 {
                 guard client.send([byte]) else { break }
                 try await Task.sleep(for: .milliseconds(10))
             }
@@ -40,11 +40,14 @@ import Testing
 
     @Test func silentBodiesEnd() async throws {
         let reasons = Mutex<[DisconnectReason]>([])
-        try await TestServer.run(Self.quick, accept: { _, exchange in
-            let handler = TestHandler.echo(exchange)
-            handler.onDisconnect = { reason in reasons.withLock { $0.append(reason) } }
-            return handler
-        }) { server in
+        try await TestServer.run(
+            Self.quick,
+            accept: { _, exchange in
+                let handler = TestHandler.echo(exchange)
+                handler.onDisconnect = { reason in reasons.withLock { $0.append(reason) } }
+                return handler
+            }
+        ) { server in
             let client = try server.connect()
             client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
             let answer = client.receiveAll()
@@ -53,16 +56,33 @@ import Testing
         }
     }
 
-    @Test func slowAnswersAndPausedBodiesDoNot() async throws {
-        try await TestServer.run(Self.quick, accept: { _, exchange in
-            exchange.pauseBody()
-            exchange.eventLoop.scheduleTask(in: .milliseconds(500)) { exchange.resumeBody() }
-            let handler = TestHandler()
-            handler.onEnd = { _ in
-                exchange.eventLoop.scheduleTask(in: .milliseconds(500)) { TestApplication.answer(exchange, "late") }
+    @Test func slowBodiesEnd() async throws {
+        var configuration = Self.quick
+        configuration.bodyMinimum = 1000
+        try await TestServer.run(configuration, accept: BodyFlowTests.echo) { server in
+            let client = try server.connect()
+            client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+            for _ in 0..<100 {
+                guard server.listener.connectionCount == 1, client.send([1]) else { break }
+                try await Task.sleep(for: .milliseconds(10))
             }
-            return handler
-        }) { server in
+            #expect(client.receiveAll().hasPrefix("HTTP/1.1 408 "))
+        }
+    }
+
+    @Test func slowAnswersAndPausedBodiesDoNot() async throws {
+        try await TestServer.run(
+            Self.quick,
+            accept: { _, exchange in
+                exchange.pauseBody()
+                exchange.eventLoop.scheduleTask(in: .milliseconds(500)) { exchange.resumeBody() }
+                let handler = TestHandler()
+                handler.onEnd = { _ in
+                    exchange.eventLoop.scheduleTask(in: .milliseconds(500)) { TestApplication.answer(exchange, "late") }
+                }
+                return handler
+            }
+        ) { server in
             let client = try server.connect()
             client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
             #expect(client.receive(until: "late").hasPrefix("HTTP/1.1 200 OK\r\n"))
@@ -72,21 +92,24 @@ import Testing
     @Test func clientsThatDoNotReadEnd() async throws {
         let reasons = Mutex<[DisconnectReason]>([])
         let written = Atomic<Int>(0)
-        try await TestServer.run(Self.quick, accept: { _, exchange in
-            let piece = ByteBuffer(repeating: 7, count: 64 * 1024)
-            let pour: @Sendable () -> Void = {
-                while exchange.isWritable {
-                    exchange.write(piece)
-                    written.wrappingAdd(piece.readableBytes, ordering: .relaxed)
+        try await TestServer.run(
+            Self.quick,
+            accept: { _, exchange in
+                let piece = ByteBuffer(repeating: 7, count: 64 * 1024)
+                let pour: @Sendable () -> Void = {
+                    while exchange.isWritable {
+                        exchange.write(piece)
+                        written.wrappingAdd(piece.readableBytes, ordering: .relaxed)
+                    }
                 }
+                exchange.start(.ok, headers: ResponseHeaders(), contentLength: 1 << 40)
+                let handler = TestHandler()
+                handler.onWritable = { if $0 { pour() } }
+                handler.onDisconnect = { reason in reasons.withLock { $0.append(reason) } }
+                exchange.eventLoop.execute(pour)
+                return handler
             }
-            exchange.start(.ok, headers: ResponseHeaders(), contentLength: 1 << 40)
-            let handler = TestHandler()
-            handler.onWritable = { if $0 { pour() } }
-            handler.onDisconnect = { reason in reasons.withLock { $0.append(reason) } }
-            exchange.eventLoop.execute(pour)
-            return handler
-        }) { server in
+        ) { server in
             let client = try server.connect(receiveBuffer: 65536)
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             try await eventually { reasons.withLock { $0 } == [.writeStalled] }
@@ -97,11 +120,14 @@ import Testing
     @Test func clientsThatOnlySendDoNotFillTheMemory() async throws {
         let accepted = Atomic<Int>(0)
         let body = ByteBuffer(repeating: 7, count: 1 << 20)
-        try await TestServer.run(Self.quick, accept: { _, exchange in
-            accepted.wrappingAdd(1, ordering: .relaxed)
-            exchange.respond(.ok, headers: ResponseHeaders(), body: body)
-            return DiscardingRequestHandler.shared
-        }) { server in
+        try await TestServer.run(
+            Self.quick,
+            accept: { _, exchange in
+                accepted.wrappingAdd(1, ordering: .relaxed)
+                exchange.respond(.ok, headers: ResponseHeaders(), body: body)
+                return DiscardingRequestHandler.shared
+            }
+        ) { server in
             let client = try server.connect(receiveBuffer: 65536)
             client.send(String(repeating: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", count: 500))
             try await eventually { server.listener.connectionCount == 0 }
