@@ -13,13 +13,16 @@ extension DeviceLog {
         try catalog.row(table, name)?.row(named: name)
     }
 
-    /// Visits live rows in the order of their names' bytes, everything that was committed before the call included. The memory that
+    /// Visits rows in the order of their names' bytes, everything that was committed before the call included. The memory that
     /// `visit` is given is valid only inside the call.
+    ///
+    /// - Parameter kind: live rows, or the tombstones of deleted ones; each has an index of its own, so that listings never
+    ///   step over tombstones.
     package func scan(
-        _ table: TableKey, from start: ScanStart, reverse: Bool = false,
+        _ table: TableKey, kind: RowKind = .live, from start: ScanStart, reverse: Bool = false,
         visit: (_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep
     ) throws(DeviceLogError) {
-        var scan = RowScan(catalog, table, reverse: reverse)
+        var scan = RowScan(catalog, table, kind: kind == .live ? .live : .deleted, reverse: reverse)
         try scan.run(from: start, visit)
     }
 

@@ -63,8 +63,6 @@ struct MessageCodecTests {
 
     @Test(arguments: [
         [], [1], [2, 1], [1, 0], [1, 15], [1, 200],
-        // A chunk without its checksum.
-        [1, 3, 0, 0, 0],
         // A status with a byte too many.
         [1, 14, 0],
         // A read of 1 MiB and one byte.

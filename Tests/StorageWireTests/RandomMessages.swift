@@ -34,12 +34,12 @@ struct RandomMessages {
                     address: address(), timestamp: timestamp(), condition: flag() ? .none : .ifAbsent, row: rowTarget(),
                     head: buffer(200), body: buffer(70_000)))
         case 1: .openUpload(OpenUpload(address: address(), expectedLength: flag() ? -1 : length()))
-        case 2: .chunk(UploadChunk(checksum: integer(), bytes: buffer(100_000)))
+        case 2: .chunk(UploadChunk(bytes: buffer(100_000)))
         case 3:
             .commitUpload(
                 CommitUpload(
                     timestamp: timestamp(), condition: flag() ? .none : .ifAbsent, row: rowTarget(), head: buffer(200)))
-        case 4: .readObject(ReadObject(address: address(), wantsBody: flag()))
+        case 4: .readObject(ReadObject(address: address(), wanted: flag() ? .body : .version))
         case 5: .readBody(ReadBody(offset: length(), length: below(ReadBody.maximumLength + 1)))
         case 6:
             .deleteObject(

@@ -85,7 +85,7 @@ enum Fixture {
         .readObject(
             ReadObject(
                 address: ObjectAddress(device: 1, policy: 0, hash: PathHash(high: 0, low: UInt64(length))),
-                wantsBody: wantsBody))
+                wanted: wantsBody ? .body : .head))
     }
 
     /// Answered after so many milliseconds.
@@ -98,7 +98,7 @@ enum Fixture {
 
     static func chunk(_ count: Int) -> StorageRequest {
         let bytes = EchoHandler.body(from: 0, count)
-        return .chunk(UploadChunk(checksum: CRC32C.of(bytes), bytes: bytes))
+        return .chunk(UploadChunk(bytes: bytes))
     }
 
     static func commit(_ timestamp: UInt64) -> StorageRequest {

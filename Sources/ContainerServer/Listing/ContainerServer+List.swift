@@ -52,11 +52,50 @@ struct ListingPage {
         guard let start = start() else { return }
         // A copy that the visit may change: `self` can't be borrowed twice.
         var page = self
-        try log.scan(
-            list.table.key, from: start, reverse: list.reverse, includesDeleted: list.includesDeleted
-        ) { name, row in page.visit(name, row) }
+        if list.includesDeleted {
+            try page.fillWithDeleted(from: log, start)
+        } else {
+            try log.scan(list.table.key, from: start, reverse: list.reverse) { name, row in
+                page.visit(name, row) { name, row, entries in
+                    Self.encode(name, row, deleted: false, into: &entries)
+                }
+            }
+        }
         self = page
     }
+
+    /// Live rows and tombstones have indices of their own: a page of each, merged.
+    private mutating func fillWithDeleted(from log: DeviceLog, _ start: ScanStart) throws(DeviceLogError) {
+        var rows: [(name: [UInt8], encoded: ByteBuffer)] = []
+        for kind in [RowKind.live, .deleted] {
+            var page = ListingPage(list)
+            try log.scan(list.table.key, kind: kind, from: start, reverse: list.reverse) { name, row in
+                page.visit(name, row) { name, row, _ in
+                    var encoded = ByteBuffer()
+                    Self.encode(name, row, deleted: kind == .deleted, into: &encoded)
+                    rows.append(([UInt8](name), encoded))
+                }
+            }
+        }
+        rows.sort { left, right in
+            list.reverse
+                ? right.name.lexicographicallyPrecedes(left.name) : left.name.lexicographicallyPrecedes(right.name)
+        }
+        for row in rows.prefix(list.limit) {
+            entries.writeImmutableBuffer(row.encoded)
+            count += 1
+        }
+    }
+
+    private static func encode(
+        _ name: UnsafeRawBufferPointer, _ row: borrowing RowView, deleted: Bool, into entries: inout ByteBuffer
+    ) {
+        ListingEntry.encodeRow(
+            name: name, timestamp: Timestamp(rawValue: row.timestamp), deleted: deleted, policy: row.bucket,
+            bytes: row.bytes, count: row.count, value: row.value, into: &entries)
+    }
+
+    private typealias Emit = (UnsafeRawBufferPointer, borrowing RowView, inout ByteBuffer) -> Void
 
     /// Where the first name of the page can be; `nil` when there can be none.
     private func start() -> ScanStart? {
@@ -75,7 +114,9 @@ struct ListingPage {
         return .after(upper)
     }
 
-    private mutating func visit(_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep {
+    private mutating func visit(
+        _ name: UnsafeRawBufferPointer, _ row: borrowing RowView, emit: Emit
+    ) -> ScanStep {
         guard name.starts(with: list.prefix) else {
             // Before the prefix only when a reverse scan began behind it.
             if list.reverse, list.prefix.lexicographicallyPrecedes(name) { return .next }
@@ -88,17 +129,18 @@ struct ListingPage {
             if isPast { return .stop }
         }
         if !list.delimiter.isEmpty, let end = ListingPage.end(of: list.delimiter, in: name, from: list.prefix.count) {
-            return visitSubdirectory([UInt8](name[..<end]), whole: end == name.count, row, name)
+            return visitSubdirectory([UInt8](name[..<end]), whole: end == name.count, row, name, emit: emit)
         }
-        return add(name, row)
+        return add(name, row, emit: emit)
     }
 
     private mutating func visitSubdirectory(
-        _ subdirectory: [UInt8], whole: Bool, _ row: borrowing RowView, _ name: UnsafeRawBufferPointer
+        _ subdirectory: [UInt8], whole: Bool, _ row: borrowing RowView, _ name: UnsafeRawBufferPointer,
+        emit: Emit
     ) -> ScanStep {
         if list.omitsSubdirectories {
             // `path=`: an object named like the directory itself counts as directly below.
-            if whole { return add(name, row) }
+            if whole { return add(name, row, emit: emit) }
             return skip(subdirectory)
         }
         // Already given on the page before.
@@ -116,11 +158,11 @@ struct ListingPage {
         return .seek(to: next)
     }
 
-    private mutating func add(_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep {
+    private mutating func add(
+        _ name: UnsafeRawBufferPointer, _ row: borrowing RowView, emit: Emit
+    ) -> ScanStep {
         guard count < list.limit else { return .stop }
-        ListingEntry.encodeRow(
-            name: name, timestamp: Timestamp(rawValue: row.timestamp), deleted: row.deleted, policy: row.bucket,
-            bytes: row.bytes, count: row.count, value: row.value, into: &entries)
+        emit(name, row, &entries)
         count += 1
         return count < list.limit ? .next : .stop
     }

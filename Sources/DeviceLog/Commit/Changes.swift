@@ -76,9 +76,12 @@ final class Changes {
         if let old {
             count(old.record, -1)
             if old.kind == .live { state.stats[old.bucket].add(old, -1) }
+            state.stats.digest ^= old.digest(named: name)
         }
         count(new.record, 1)
         if new.kind == .live { state.stats[new.bucket].add(new, 1) }
+        state.stats.digest ^= new.digest(named: name)
+        state.stats.lastChange = max(state.stats.lastChange, new.timestamp)
         layer.tables[table] = state
         layer.setRow(table, name, new)
         rows.append(RowChange(table: table, name: name, old: old, new: new))
@@ -101,6 +104,27 @@ final class Changes {
 
     private func count(_ record: RecordLocation, _ sign: Int64) {
         if record.length != 0 { liveBytes.append((record.segment, sign * Int64(record.length))) }
+    }
+}
+
+extension StoredRow {
+    /// The row's part in the digest of its table. Two checksums and a finaliser (MurmurHash3's), because the XOR of checksums alone is
+    /// linear: rows that differ in a pattern would cancel out.
+    func digest(named name: [UInt8]) -> UInt64 {
+        let (low, high) = name.withUnsafeBytes { bytes in
+            (UInt64(CRC32C.checksum(bytes)), UInt64(CRC32C.checksum(bytes, seed: 0x9E37_79B9)))
+        }
+        var hash = Self.mixed(high << 32 | low)
+        hash = Self.mixed(hash ^ timestamp &+ UInt64(kind.rawValue))
+        hash = Self.mixed(hash ^ UInt64(bitPattern: bytes))
+        return Self.mixed(hash ^ UInt64(bitPattern: count) &* 0x9E37_79B9_7F4A_7C15)
+    }
+
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        var hash = value
+        hash = (hash ^ hash >> 33) &* 0xFF51_AFD7_ED55_8CCD
+        hash = (hash ^ hash >> 33) &* 0xC4CE_B9FE_1A85_EC53
+        return hash ^ hash >> 33
     }
 }
 

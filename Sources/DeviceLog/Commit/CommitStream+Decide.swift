@@ -160,9 +160,12 @@ extension CommitStream {
         if let old {
             if old.timestamp > row.timestamp { return .superseded(newest: old.timestamp) }
             if old.timestamp == row.timestamp {
-                let isSame = (old.kind == .deleted) == row.deleted
+                let isSame =
+                    (old.kind == .deleted) == row.deleted && old.bytes == row.bytes && old.count == row.count
+                    && old.bucket == row.bucket && row.value.readableBytesView.elementsEqual(old.value)
                 if isSame { return .stored(position: old.record.position) }
-                if old.kind == .deleted { return .superseded(newest: old.timestamp) }
+                // Two reports of one moment: the later one counts, except that nothing comes back from the dead.
+                if old.kind == .deleted, !row.deleted { return .superseded(newest: old.timestamp) }
             }
         }
         guard !isFull || row.deleted else { return .failed(.full) }

@@ -114,6 +114,8 @@ enum IndexCoding {
             bytes.append(little: totals.bytes)
             bytes.append(little: totals.count)
         }
+        bytes.append(little: table.stats.digest)
+        bytes.append(little: table.stats.lastChange)
         bytes.append(contentsOf: table.info ?? [])
         seal(&bytes, key: key)
         return bytes
@@ -136,6 +138,9 @@ enum IndexCoding {
             totals.count = sum
             state.stats[bucket] = totals
         }
+        guard let digest = reader.next(UInt64.self), let lastChange = reader.next(UInt64.self) else { return nil }
+        state.stats.digest = digest
+        state.stats.lastChange = lastChange
         if hasInfo != 0 { state.info = reader.next(count: reader.remaining).map { [UInt8]($0) } }
         return state
     }

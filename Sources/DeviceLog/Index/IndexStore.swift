@@ -14,9 +14,9 @@ protocol IndexStore: AnyObject, Sendable {
     func digestPages(_ visit: (DigestPage) -> Void) throws(DeviceLogError)
     /// Entries from `key` on in the order of policy and hash, until the visit says false.
     func scanObjects(from key: ObjectKey, _ visit: (ObjectKey, ObjectEntry) -> Bool) throws(DeviceLogError)
-    /// Live rows of a table.
+    /// Rows of one kind of a table.
     func scanRows(
-        _ table: TableKey, from start: ScanStart, reverse: Bool,
+        _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) throws(DeviceLogError)
     /// All or nothing, and durable.

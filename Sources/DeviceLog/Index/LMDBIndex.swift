@@ -129,12 +129,13 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     }
 
     func scanRows(
-        _ table: TableKey, from start: ScanStart, reverse: Bool,
+        _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) throws(DeviceLogError) {
         let reader = try beginRead()
         defer { endRead(reader) }
-        try LMDBRows(reader.transaction, databases.rows, table).scan(from: start, reverse: reverse, visit)
+        let database = kind == .live ? databases.rows : databases.deletedRows
+        try LMDBRows(reader.transaction, database, table).scan(from: start, reverse: reverse, visit)
     }
 
     private func walk(

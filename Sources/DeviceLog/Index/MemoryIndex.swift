@@ -52,11 +52,11 @@ final class MemoryIndex: IndexStore {
     }
 
     func scanRows(
-        _ table: TableKey, from start: ScanStart, reverse: Bool,
+        _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) {
         let sorted = SortedRows()
-        for (name, row) in snapshot.rows[table] ?? [:] where row.kind == .live { sorted.set(name, row) }
+        for (name, row) in snapshot.rows[table] ?? [:] where row.kind == kind { sorted.set(name, row) }
         var start = start
         while let next = sorted.page(from: start, reverse: reverse, limit: 1).first {
             let step = next.name.withUnsafeBytes { name in

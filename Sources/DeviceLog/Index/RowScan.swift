@@ -10,6 +10,7 @@ struct RowScan {
 
     private let catalog: Catalog
     private let table: TableKey
+    private let kind: StoredRow.Kind
     private let reverse: Bool
 
     private var rows: [SortedRows.Element] = []
@@ -19,9 +20,10 @@ struct RowScan {
     private var restart: ScanStart?
     private var isStopped = false
 
-    init(_ catalog: Catalog, _ table: TableKey, reverse: Bool) {
+    init(_ catalog: Catalog, _ table: TableKey, kind: StoredRow.Kind, reverse: Bool) {
         self.catalog = catalog
         self.table = table
+        self.kind = kind
         self.reverse = reverse
     }
 
@@ -36,7 +38,7 @@ struct RowScan {
             var visited = 0
             // A closure of the index cannot hold `self`, which is inout.
             var page = self
-            try catalog.index.scanRows(table, from: start, reverse: reverse) { name, row in
+            try catalog.index.scanRows(table, kind: kind, from: start, reverse: reverse) { name, row in
                 visited += 1
                 return page.step(name, row, isLast: visited >= Self.transactionRows, visit)
             }
@@ -86,11 +88,11 @@ struct RowScan {
         while next < rows.count, restart == nil, !isStopped { _ = emitNext(visit) }
     }
 
-    /// Visits the next row of memory, unless it is deleted; the result is where the visitor wants to go.
+    /// Visits the next row of memory if it is of the kind wanted; the result is where the visitor wants to go.
     private mutating func emitNext(_ visit: Visit) -> [UInt8]? {
         let element = rows[next]
         next += 1
-        guard element.row.kind == .live else { return nil }
+        guard element.row.kind == kind else { return nil }
         return element.name.withUnsafeBytes { name in
             let step = element.row.value.withUnsafeBytes { value in
                 visit(

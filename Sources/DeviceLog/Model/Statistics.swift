@@ -1,5 +1,7 @@
 /// Counters and gauges of one device.
 package struct DeviceStatistics: Sendable, Equatable {
+    package init() {}
+
     package var objects: Int64 = 0
     package var tombstones: Int64 = 0
     /// Live rows of all tables.

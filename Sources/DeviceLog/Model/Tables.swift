@@ -14,8 +14,10 @@ package struct TableStats: Equatable, Sendable {
     }
 
     /// Only buckets with something in them, in ascending order.
-    package var digest: UInt64 = 0
-    package var lastChange: UInt64 = 0
+    /// XOR over all rows, deleted ones too, of a hash of name, timestamp, kind and sums: equal for replicas that hold the same.
+    package internal(set) var digest: UInt64 = 0
+    /// The newest timestamp of a row.
+    package internal(set) var lastChange: UInt64 = 0
     package private(set) var buckets: [(bucket: UInt8, totals: Totals)] = []
 
     package init() {}
@@ -47,7 +49,7 @@ package struct TableStats: Equatable, Sendable {
     }
 
     package static func == (left: TableStats, right: TableStats) -> Bool {
-        left.buckets.elementsEqual(right.buckets) { $0.bucket == $1.bucket && $0.totals == $1.totals }
+        left.digest == right.digest && left.lastChange == right.lastChange && left.buckets.elementsEqual(right.buckets) { $0.bucket == $1.bucket && $0.totals == $1.totals }
     }
 }
 
@@ -87,11 +89,16 @@ package struct Row: Equatable, Sendable {
 /// A live row during a scan; its value is valid only inside the visit.
 package struct RowView: ~Copyable {
     package let timestamp: UInt64
-    package let deleted: Bool
     package let bucket: UInt8
     package let bytes: Int64
     package let count: Int64
     package let value: UnsafeRawBufferPointer
+}
+
+/// Which rows a scan visits.
+package enum RowKind: Sendable {
+    case live
+    case deleted
 }
 
 /// Where a scan begins.

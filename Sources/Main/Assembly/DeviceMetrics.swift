@@ -3,7 +3,7 @@ import StorageWire
 
 /// What is measured of each device, read when somebody asks.
 enum DeviceMetrics {
-    private static let gauges: [(String, String, KeyPath<DeviceStatus, Int64> & Sendable)] = [
+    private static let gauges: [(String, String, any KeyPath<DeviceStatus, Int64> & Sendable)] = [
         ("ringfort_device_total_bytes", "Size of the device's file system", \.totalBytes),
         ("ringfort_device_free_bytes", "Free bytes of the device's file system", \.freeBytes),
         ("ringfort_device_objects", "Live objects", \.objects),

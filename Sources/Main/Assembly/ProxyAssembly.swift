@@ -33,13 +33,16 @@ final class ProxyAssembly: Sendable {
                 try RandomBytes.makeUInt64()
             ))
         let loops = try group.makeIterator().map { eventLoop in
-            try eventLoop.submit {
+            (
+                eventLoop as any EventLoop,
+                try eventLoop.submit {
                 let loop = ProxyLoop(
                     eventLoop: eventLoop, cluster: cluster, timestamps: timestamps, workers: workers,
                     limits: StoreLimits())
                 loop.start()
-                return NIOLoopBound(loop, eventLoop: eventLoop)
-            }.wait()
+                    return NIOLoopBound(loop, eventLoop: eventLoop)
+                }.wait()
+            )
         }
         let application = SwiftApplication(api: api, loops: loops) { path in
             guard path == "/metrics" else { return nil }

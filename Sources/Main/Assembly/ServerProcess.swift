@@ -2,6 +2,7 @@ import Daemon
 import Glibc
 import Logging
 import NIOCore
+import NIOConcurrencyHelpers
 import NIOPosix
 import Ring
 import StorageWire
@@ -50,7 +51,7 @@ final class ServerProcess {
     func end() {
         try? workers.syncShutdownGracefully()
         try? group.syncShutdownGracefully()
-        _ = log.drain()
+        log.drain()
     }
 
     /// A connection is a descriptor, and so is an open body.

@@ -11,17 +11,23 @@ struct ServerOptions: ParsableArguments {
     var json = false
 
     @Option(help: "How much is logged to standard error: trace, debug, info, notice, warning, error, critical.")
-    var logLevel: Logger.Level = .notice
+    var logLevel: LogLevel = .notice
 
     @Option(help: "The form of log lines: logfmt or json.")
     var logFormat: LogFormat = .logfmt
 
     func makeLog() throws -> StructuredLog {
-        try StructuredLog.standardError(format: logFormat, level: logLevel)
+        try StructuredLog.standardError(format: logFormat, level: logLevel.level)
     }
 }
 
-extension Logger.Level: @retroactive ExpressibleByArgument {}
+/// The levels of a log, as they are typed.
+enum LogLevel: String, CaseIterable, ExpressibleByArgument {
+    case trace, debug, info, notice, warning, error, critical
+
+    var level: Logger.Level { Logger.Level(rawValue: rawValue) ?? .notice }
+}
+
 extension LogFormat: ExpressibleByArgument {}
 
 /// A port number, refused at the door when it is none.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Daemon
-import Glibc
+import HTTPServer
 import NIOCore
 import NIOPosix
 import Ring
@@ -133,6 +133,6 @@ struct ReadyAddress {
     func print(json: Bool) {
         let line = JSONValue.object([JSONMember(kind, .string(address))])
         Swift.print(json ? "ready " + String(decoding: line.encoded, as: UTF8.self) : "ready \(kind) \(address)")
-        fflush(stdout)
+        Terminal.flush()
     }
 }

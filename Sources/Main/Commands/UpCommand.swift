@@ -2,6 +2,8 @@ import Access
 import ArgumentParser
 import Daemon
 import Glibc
+import HTTPServer
+import Logging
 import NIOCore
 import NIOPosix
 import Ring
@@ -111,7 +113,7 @@ struct UpCommand: ParsableCommand {
         }
         // The same seed for all three: a container's rows are then beside its objects no more often than chance has it.
         _ = try builder.rebalance(now: Int(WallClock.system.seconds), seed: UInt64(name.utf8.count))
-        try AtomicFile.write(builder.encode(), to: directory.file("\(name).builder"))
+        try AtomicFile.write(BuilderFile.encode(builder), to: directory.file("\(name).builder"))
         try AtomicFile.write(RingFile.encode(builder.ring()), to: directory.file("\(name).ring.gz"))
     }
 
@@ -187,6 +189,6 @@ struct ReadyLine {
                   swift download demo README.md -o -
                 """)
         }
-        fflush(stdout)
+        Terminal.flush()
     }
 }

@@ -1,9 +1,8 @@
-import CISAL
 package import NIOCore
 import NIOPosix
 package import StorageWire
 
-/// A large body on its way to all replicas at once: hashed on a worker, sent in checksummed chunks, held back by the slowest of the
+/// A large body on its way to all replicas at once: hashed on a worker, sent in chunks, held back by the slowest of the
 /// quorum.
 ///
 /// Bound to its event loop.
@@ -108,20 +107,15 @@ package final class UploadStream {
         let eventLoop = loop.eventLoop
         loop.workers.submit { _ in
             digest.update(chunk)
-            let checksum = chunk.withUnsafeReadableBytes { bytes in
-                ~crc32_iscsi(
-                    UnsafeMutablePointer(mutating: bytes.bindMemory(to: UInt8.self).baseAddress), Int32(bytes.count),
-                    ~0)
-            }
-            eventLoop.execute { loopBound.value.hashed(chunk, checksum: checksum) }
+            eventLoop.execute { loopBound.value.hashed(chunk) }
         }
     }
 
-    private func hashed(_ chunk: ByteBuffer, checksum: UInt32) {
+    private func hashed(_ chunk: ByteBuffer) {
         isHashing = false
         guard !isEnded else { return }
         sent += Int64(chunk.readableBytes)
-        let message = StorageRequest.chunk(UploadChunk(checksum: checksum, bytes: chunk))
+        let message = StorageRequest.chunk(UploadChunk(bytes: chunk))
         for index in replicas.indices where !isEnded && !replicas[index].failed {
             if sent - replicas[index].acknowledged > Self.maximumLag + Int64(chunk.readableBytes) {
                 fail(index, StorageFailure(.busy, "too far behind the other replicas"))

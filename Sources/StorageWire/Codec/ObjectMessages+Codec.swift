@@ -37,12 +37,10 @@ extension OpenUpload {
 
 extension UploadChunk {
     func encode(into buffer: inout ByteBuffer) -> ByteBuffer {
-        buffer.writeInteger(checksum)
         return bytes
     }
 
     init(from reader: inout WireReader) throws(WireError) {
-        checksum = try reader.integer()
         bytes = reader.rest()
         guard bytes.readableBytes <= Self.maximumChunk else {
             throw .malformed("chunk of \(bytes.readableBytes) bytes")
@@ -69,12 +67,14 @@ extension CommitUpload {
 extension ReadObject {
     func encode(into buffer: inout ByteBuffer) {
         buffer.write(address)
-        buffer.write(wantsBody)
+        buffer.writeInteger(wanted.rawValue)
     }
 
     init(from reader: inout WireReader) throws(WireError) {
         address = try reader.objectAddress()
-        wantsBody = try reader.flag()
+        let number = try reader.integer(UInt8.self)
+        guard let wanted = Wanted(rawValue: number) else { throw .malformed("wanted part \(number)") }
+        self.wanted = wanted
     }
 }
 

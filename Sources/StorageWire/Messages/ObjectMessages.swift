@@ -70,14 +70,12 @@ package struct OpenUpload: Sendable {
     }
 }
 
-/// A piece of a streamed body with the CRC32C of its bytes; at most `maximumChunk` bytes.
+/// A piece of a streamed body; at most `maximumChunk` bytes. Frames carry a checksum of what is in them.
 package struct UploadChunk: Sendable {
     package static let maximumChunk = 1 << 20
-    package var checksum: UInt32
     package var bytes: ByteBuffer
 
-    package init(checksum: UInt32, bytes: ByteBuffer) {
-        self.checksum = checksum
+    package init(bytes: ByteBuffer) {
         self.bytes = bytes
     }
 }

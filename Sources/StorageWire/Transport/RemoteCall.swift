@@ -57,7 +57,7 @@ extension StorageRequest {
     var mayContinue: Bool {
         switch self {
         case .openUpload: true
-        case .readObject(let message): message.wantsBody
+        case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
             .deleteTable, .readTable, .listTable, .status:
             false

@@ -1,6 +1,6 @@
 import Access
 package import HTTPServer
-import NIOCore
+package import NIOCore
 import StorageWire
 
 /// The Swift API behind a listener: takes each request to its handler.
@@ -8,22 +8,21 @@ import StorageWire
 /// The order of what happens to every request: transaction id, path, public endpoints, identity and rights, operation.
 package final class SwiftApplication: HTTPApplication {
     private let api: SwiftAPI
-    /// Immutable after `init`; each is used on its own loop only.
-    private nonisolated(unsafe) let loops: [ObjectIdentifier: ProxyLoop]
+    private let loops: [ObjectIdentifier: NIOLoopBound<ProxyLoop>]
     /// Answers paths outside the API (`/metrics`); `nil` for those that it does not know.
     private let publicPage: @Sendable (_ path: String) -> (contentType: StaticString, body: [UInt8])?
 
     package init(
-        api: SwiftAPI, loops: [ProxyLoop],
+        api: SwiftAPI, loops: [(any EventLoop, NIOLoopBound<ProxyLoop>)],
         publicPage: @escaping @Sendable (_ path: String) -> (contentType: StaticString, body: [UInt8])?
     ) {
         self.api = api
-        self.loops = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.eventLoop), $0) })
+        self.loops = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.0), $0.1) })
         self.publicPage = publicPage
     }
 
     package func accept(_ head: RequestHead, exchange: HTTPExchange) -> any HTTPRequestHandler {
-        guard let loop = loops[ObjectIdentifier(exchange.eventLoop)] else {
+        guard let loop = loops[ObjectIdentifier(exchange.eventLoop)]?.value else {
             exchange.respond(.internalServerError, headers: ResponseHeaders(capacity: 0))
             return DiscardingRequestHandler.shared
         }
