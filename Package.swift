@@ -76,7 +76,7 @@ let package = Package(
         tests("AccessTests", ["Access"]),
         tests("DaemonTests", ["Daemon"]),
         tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix]),
-        tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore]),
+        tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore, logging]),
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix]),
         tests("ObjectServerTests", ["ObjectServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
         tests("ContainerServerTests", ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
