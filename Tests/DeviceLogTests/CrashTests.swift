@@ -8,6 +8,7 @@ import Testing
 /// runs a single one.
 struct CrashTests {
     static let histories = Int(ProcessInfo.processInfo.environment["DEVICE_LOG_HISTORIES"] ?? "") ?? 2600
+    /// Of a single history, which then also logs.
     static let seed = UInt64(ProcessInfo.processInfo.environment["DEVICE_LOG_SEED"] ?? "")
 
     /// Four shares, so that the cores share the work.
@@ -121,7 +122,7 @@ struct CrashHistory {
         do {
             return try DeviceLog.open(
                 directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
-                logger: quietLogger, index: index)
+                logger: testLogger, index: index)
         } catch {
             if fileSystem.hasStopped { return nil }
             throw error
