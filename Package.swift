@@ -77,7 +77,7 @@ let package = Package(
         tests("AccessTests", ["Access"]),
         tests("DaemonTests", ["Daemon"]),
         tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix, logging]),
-        tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore]),
+        tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore, logging]),
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
         tests("ObjectServerTests", ["ObjectServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
         tests("ContainerServerTests", ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),

@@ -27,6 +27,9 @@ let testIdentity = DeviceIdentity(clusterID: "test", deviceID: 1)
 
 let quietLogger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
+/// Speaks when a single history is run.
+let testLogger = CrashTests.seed == nil ? quietLogger : Logger(label: "history")
+
 extension Configuration {
     /// Small segments, driven by hand.
     static var test: Configuration {

@@ -144,8 +144,10 @@ final class CommitStream: @unchecked Sendable {
             buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
             return nil
         } catch {
+            let reason = DeviceLogError(error)
+            if reason != .full { failure = reason }
             logger.error("No new segment", metadata: ["errno": "\(error.errno)"])
-            return DeviceLogError(error)
+            return reason
         }
     }
 

@@ -42,7 +42,7 @@ final class LogWriter: @unchecked Sendable {
     /// Bytes that still fit into the segment.
     var room: Int { file == nil ? 0 : segmentSize - Int(offset) }
 
-    /// Opens the next segment. Its header becomes durable with the first batch.
+    /// Opens the next segment. Its header is durable before any record is: it alone says where the last segment ends.
     func roll() throws(FileError) {
         let number = nextSegment
         let next = try files.create(number)
@@ -52,6 +52,7 @@ final class LogWriter: @unchecked Sendable {
             header.encode(to: bytes.baseAddress!)
             try next.write(UnsafeRawBufferPointer(bytes), at: 0)
         }
+        try next.sync()
         let length = try next.length()
         nextSegment += 1
         file = next

@@ -18,6 +18,8 @@ final class Digests: @unchecked Sendable {
 
     private struct Policy {
         var values: UnsafeMutablePointer<UInt64>
+        /// XOR over each page, so that a wide range is not a walk over all buckets.
+        var pages: [UInt64]
         var dirty: [UInt64]
     }
 
@@ -32,23 +34,38 @@ final class Digests: @unchecked Sendable {
         guard version.kind != .absent else { return }
         var policy = policies[key.policy] ?? Self.empty()
         let bucket = Int(key.hash.high >> 48)
-        policy.values[bucket] ^= Self.digest(key.hash, version)
+        let digest = Self.digest(key.hash, version)
         let page = bucket / DigestPage.buckets
+        policy.values[bucket] ^= digest
+        policy.pages[page] ^= digest
         policy.dirty[page / 64] |= 1 << UInt64(page % 64)
         policies[key.policy] = policy
     }
 
     func value(policy: UInt8, buckets: Range<Int>) -> UInt64 {
         guard let policy = policies[policy] else { return 0 }
-        return buckets.clamped(to: 0..<Self.buckets).reduce(into: 0) { $0 ^= policy.values[$1] }
+        let buckets = buckets.clamped(to: 0..<Self.buckets)
+        var bucket = buckets.lowerBound
+        var result: UInt64 = 0
+        while bucket < buckets.upperBound {
+            if bucket % DigestPage.buckets == 0, bucket + DigestPage.buckets <= buckets.upperBound {
+                result ^= policy.pages[bucket / DigestPage.buckets]
+                bucket += DigestPage.buckets
+            } else {
+                result ^= policy.values[bucket]
+                bucket += 1
+            }
+        }
+        return result
     }
 
     func load(_ page: DigestPage) {
-        let policy = policies[page.policy] ?? Self.empty()
+        var policy = policies[page.policy] ?? Self.empty()
         let first = Int(page.number) * DigestPage.buckets
         for (index, value) in page.values.enumerated() where first + index < Self.buckets {
             policy.values[first + index] = value
         }
+        policy.pages[Int(page.number) % Self.pages] = page.values.reduce(0, ^)
         policies[page.policy] = policy
     }
 
@@ -84,6 +101,7 @@ final class Digests: @unchecked Sendable {
     private static func empty() -> Policy {
         let values = UnsafeMutablePointer<UInt64>.allocate(capacity: buckets)
         values.initialize(repeating: 0, count: buckets)
-        return Policy(values: values, dirty: [UInt64](repeating: 0, count: pages / 64))
+        return Policy(
+            values: values, pages: [UInt64](repeating: 0, count: pages), dirty: [UInt64](repeating: 0, count: pages / 64))
     }
 }
