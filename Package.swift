@@ -69,7 +69,8 @@ let package = Package(
             name: "Main",
             dependencies: [
                 "Ring", "Access", "Daemon", "StorageWire", "DeviceLog", "HTTPServer", "ObjectServer",
-                "ContainerServer", "Proxy", nioCore, nioPosix, logging, arguments,
+                "ContainerServer", "Proxy", "CKernel", nioCore, nioPosix, logging, arguments,
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             path: "Sources/Main", swiftSettings: settings),
 

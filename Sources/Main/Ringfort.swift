@@ -21,7 +21,7 @@ struct Ringfort: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, StatusCommand.self, UserCommand.self, ObjectCommand.self,
+            UpCommand.self, StatusCommand.self, UserCommand.self, ObjectCommand.self, RingCommand.self,
             StorageCommand.self, ProxyCommand.self,
         ])
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "kernel.h"
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +20,13 @@ int kernel_start_writeback(int fd, off_t offset, off_t count) {
 }
 
 int kernel_allocate(int fd, off_t offset, off_t count) { return fallocate(fd, 0, offset, count); }
+
+void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {
+    mallopt(M_MMAP_THRESHOLD, largest_pooled);
+    mallopt(M_TRIM_THRESHOLD, kept_free);
+    mallopt(M_TOP_PAD, 1 << 20);
+    mallopt(M_ARENA_MAX, arenas);
+}
 
 int kernel_thread_id(void) { return (int)syscall(SYS_gettid); }
 

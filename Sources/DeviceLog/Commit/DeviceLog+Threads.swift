@@ -5,6 +5,8 @@ internal import Synchronization
 /// The two threads of a device in production: one that commits, one for everything that may take its time.
 extension DeviceLog {
     private static let maintenancePeriod = 1000
+    /// Written in one period, at most, by a device that counts as quiet.
+    private static let quietBytes: Int64 = 1 << 20
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 4
 
@@ -21,7 +23,6 @@ extension DeviceLog {
         while queue.wait() {
             while commitOnce() {
                 if state.withLock({ $0.flushWanted }) { beginFlush() }
-                if configuration.zeroAhead > 0 { maintenance.raise() }
                 waitForIndex()
             }
         }
@@ -37,9 +38,14 @@ extension DeviceLog {
     }
 
     private func runMaintenance() {
+        var headBefore = stream.writer.zeroingHead
         while !state.withLock({ $0.isClosed }) {
             maintenance.wait(milliseconds: Self.maintenancePeriod)
-            zeroAhead()
+            // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has new
+            // blocks to record is shared by many. When little is written, each write waits for a sync of its own.
+            let head = stream.writer.zeroingHead
+            if head.segment == headBefore.segment, head.offset - headBefore.offset < Self.quietBytes { zeroAhead() }
+            headBefore = stream.writer.zeroingHead
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()

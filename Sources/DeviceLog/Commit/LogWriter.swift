@@ -105,6 +105,9 @@ final class LogWriter: @unchecked Sendable {
         return try result.get()
     }
 
+    /// The head as other threads may ask for it.
+    var zeroingHead: (segment: UInt32, offset: Int64) { zeroing.withLock { ($0.segment, $0.head) } }
+
     /// Makes the zeros durable.
     func syncZeros() throws(FileError) {
         try zeroing.withLock { $0.file }?.sync()

@@ -2,7 +2,8 @@
 /// device with too little.
 ///
 /// This is a search for augmenting paths. A partition untouched so far can move one replica. One that this rebalance has changed
-/// already can change its mind for free: send its replica elsewhere, or take it back and move another one in its place.
+/// already can change its mind for free: send its replica elsewhere, or take it back and move another one in its place. The path found
+/// is one with the fewest moves that are not free.
 struct ChainSearch {
     private let placement: Placement
     /// The slots of each device, as of the start and with what arrived since; entries that left are skipped.
@@ -22,13 +23,14 @@ struct ChainSearch {
         self.placement = placement
     }
 
-    mutating func run() {
+    /// Balances as far as possible, with what is free only if asked to.
+    mutating func run(freeOnly: Bool) {
         guard placement.surplus > 0, placement.need[0] > 0 else { return }
         slotsOfDevice = Array(repeating: [], count: placement.tree.deviceCount)
         for (slot, device) in placement.slots.enumerated() where device != Placement.none {
             slotsOfDevice[Int(device)].append(slot)
         }
-        while placement.surplus > 0, placement.need[0] > 0, budget > 0, let path = findPath() {
+        while placement.surplus > 0, placement.need[0] > 0, budget > 0, let path = findPath(freeOnly) {
             for step in path { apply(step) }
         }
     }
@@ -46,67 +48,80 @@ struct ChainSearch {
         }
     }
 
-    /// A shortest path from a device with too much to one with too little, breadth first.
-    private mutating func findPath() -> [Step]? {
+    /// A cheapest path from a device with too much to one with too little: breadth first, layer by layer of cost, each layer first
+    /// widened by everything free.
+    private mutating func findPath(_ freeOnly: Bool) -> [Step]? {
         let devices = placement.tree.deviceCount
         var reachedBy = [Step?](repeating: nil, count: devices)
-        var queue = (0..<devices).filter { placement.excess(of: $0) > 0 }
+        var layer = (0..<devices).filter { placement.excess(of: $0) > 0 }
         var unvisited = (0..<devices).filter {
             placement.excess(of: $0) <= 0 && placement.plan.most[placement.tree.node(of: $0, at: TierTree.deviceLevel)] > 0
         }
-        var next = 0
-        while next < queue.count, budget > 0 {
-            let device = queue[next]
-            next += 1
-            let onPath = Set(path(to: device, reachedBy).map { $0.slot / placement.columns })
-            for slot in slotsOfDevice[device] where placement.slots[slot] == UInt32(device) {
-                if unvisited.isEmpty || budget <= 0 { break }
-                budget -= 1
-                guard !onPath.contains(slot / placement.columns) else { continue }
-                if let end = expand(slot, from: device, &unvisited, &queue, &reachedBy) {
+        while !layer.isEmpty {
+            var next = 0
+            while next < layer.count {
+                if let end = expand(layer[next], free: true, &unvisited, &layer, &reachedBy) {
                     return path(to: end, reachedBy)
                 }
+                next += 1
+            }
+            if freeOnly { return nil }
+            var nextLayer = [Int]()
+            for device in layer {
+                if let end = expand(device, free: false, &unvisited, &nextLayer, &reachedBy) {
+                    return path(to: end, reachedBy)
+                }
+            }
+            layer = nextLayer
+        }
+        return nil
+    }
+
+    /// Marks the devices that giving up a slot of `device` can reach; the result is one with too little, if there is one among them.
+    private mutating func expand(
+        _ device: Int, free: Bool, _ unvisited: inout [Int], _ reached: inout [Int], _ reachedBy: inout [Step?]
+    ) -> Int? {
+        let onPath = path(to: device, reachedBy).map { $0.slot / placement.columns }
+        for slot in slotsOfDevice[device] where placement.slots[slot] == UInt32(device) {
+            if unvisited.isEmpty || budget <= 0 { return nil }
+            budget -= 1
+            guard !onPath.contains(slot / placement.columns) else { continue }
+            let targets: Range<Int>
+            let freedom = freedom(of: slot)
+            switch freedom {
+            case .none: continue
+            case .moves(let isFree):
+                guard isFree == free else { continue }
+                targets = unvisited.indices
+            case .swaps(let returning):
+                let home = Int(placement.before[returning])
+                guard free, let index = unvisited.firstIndex(of: home) else { continue }
+                targets = index..<index + 1
+            }
+            for index in targets.reversed() {
+                let target = unvisited[index]
+                budget -= 1
+                guard placement.allows(slot, to: target) else { continue }
+                reachedBy[target] = Step(from: device, to: target, slot: slot, returning: freedom.returning)
+                if placement.excess(of: target) < 0 { return target }
+                reached.append(target)
+                unvisited.swapAt(index, unvisited.count - 1)
+                unvisited.removeLast()
             }
         }
         return nil
     }
 
-    /// Marks the devices that giving up one slot can reach; the result is one with too little, if there is one among them.
-    private mutating func expand(
-        _ slot: Int, from device: Int, _ unvisited: inout [Int], _ queue: inout [Int], _ reachedBy: inout [Step?]
-    ) -> Int? {
-        switch freedom(of: slot) {
-        case .none: return nil
-        case .swap(let returning):
-            let target = Int(placement.before[returning])
-            guard let index = unvisited.firstIndex(of: target), placement.allows(slot, to: target) else { return nil }
-            reachedBy[target] = Step(from: device, to: target, slot: slot, returning: returning)
-            unvisited.remove(at: index)
-            queue.append(target)
-            return placement.excess(of: target) < 0 ? target : nil
-        case .anywhere:
-            var index = 0
-            while index < unvisited.count {
-                let target = unvisited[index]
-                budget -= 1
-                guard placement.allows(slot, to: target) else {
-                    index += 1
-                    continue
-                }
-                reachedBy[target] = Step(from: device, to: target, slot: slot)
-                if placement.excess(of: target) < 0 { return target }
-                queue.append(target)
-                unvisited.swapAt(index, unvisited.count - 1)
-                unvisited.removeLast()
-            }
-            return nil
-        }
-    }
-
+    /// What a slot may do in this rebalance.
     private enum Freedom {
         case none
-        case anywhere
-        case swap(returning: Int)
+        case moves(free: Bool)
+        /// Take the place of another slot of its partition, which returns to where it was before.
+        case swaps(returning: Int)
+
+        var returning: Int {
+            if case .swaps(let slot) = self { slot } else { -1 }
+        }
     }
 
     private func freedom(of slot: Int) -> Freedom {
@@ -116,14 +131,14 @@ struct ChainSearch {
         var changes = 0
         for other in start..<start + placement.replicas(of: partition)
         where placement.slots[other] != placement.before[other] {
-            if other == slot { return .anywhere }
+            if other == slot { return .moves(free: true) }
             changed = other
             changes += 1
         }
-        if changes == 0 { return placement.resting[partition] ? .none : .anywhere }
+        if changes == 0 { return placement.resting[partition] ? .none : .moves(free: false) }
         // A replica that had no device, or whose device is gone, has nowhere to return to.
         guard changes == 1, placement.before[changed] < Placement.gone else { return .none }
-        return .swap(returning: changed)
+        return .swaps(returning: changed)
     }
 
     private func path(to end: Int, _ reachedBy: [Step?]) -> [Step] {

@@ -6,7 +6,11 @@
 /// always hit and one with `e = 0` never, so `0 <= e <= r` holds again for the next partition and the last one uses up everything.
 struct InitialPlacement {
     private let placement: Placement
-    private var children: [[Int]]
+    /// The children of all nodes, one node after another, and where those of each node begin; node `n` ends where `n + 1` begins.
+    private var children: [Int] = []
+    private var starts: [Int] = [0]
+    /// For each node the least of its children together.
+    private var whole: [Int] = []
     private var remaining: [Int]
     private var random: RandomSource
     private var chosen: [UInt32] = []
@@ -17,9 +21,13 @@ struct InitialPlacement {
     init(_ placement: Placement, random: RandomSource) {
         self.placement = placement
         self.random = random
-        let plan = placement.plan
-        children = placement.tree.children.map { $0.filter { plan.target[$0] > 0 } }
         remaining = placement.quota
+        for list in placement.tree.children {
+            let used = list.filter { placement.plan.target[$0] > 0 }
+            children += used
+            starts.append(children.count)
+            whole.append(used.reduce(0) { $0 + placement.plan.least[$1] })
+        }
     }
 
     mutating func run() {
@@ -35,7 +43,7 @@ struct InitialPlacement {
     }
 
     private mutating func place(_ count: Int, in node: Int, partitionsLeft: Int) {
-        guard count > 0 else { return }
+        let extras = remaining[node] - whole[node] * partitionsLeft
         remaining[node] -= count
         let device = placement.tree.deviceOfNode[node]
         if device >= 0 {
@@ -43,21 +51,18 @@ struct InitialPlacement {
             return
         }
         shuffle(node)
-        var extras = 0
-        var whole = 0
-        for child in children[node] {
-            extras += remaining[child] - placement.plan.least[child] * partitionsLeft
-            whole += placement.plan.least[child]
-        }
         // The point that decides: the first `fraction` starts give one hit more than the others.
         let fraction = extras % partitionsLeft
-        let roundsUp = count - whole > extras / partitionsLeft
+        let roundsUp = count - whole[node] > extras / partitionsLeft
         var point =
             roundsUp
             ? random.next(below: max(1, fraction)) : fraction + random.next(below: max(1, partitionsLeft - fraction))
+        var left = count
         var end = 0
-        for index in children[node].indices {
-            let child = children[node][index]
+        var index = starts[node]
+        while left > 0, index < starts[node + 1] {
+            let child = children[index]
+            index += 1
             let least = placement.plan.least[child]
             end += remaining[child] - least * partitionsLeft
             var share = least
@@ -65,18 +70,21 @@ struct InitialPlacement {
                 share += 1
                 point += partitionsLeft
             }
+            guard share > 0 else { continue }
+            left -= share
             place(share, in: child, partitionsLeft: partitionsLeft)
         }
     }
 
     private mutating func shuffle(_ node: Int) {
-        let count = children[node].count
+        let start = starts[node]
+        let count = starts[node + 1] - start
         guard count > 1 else { return }
         for swap in 0..<min(count - 1, Self.swaps) {
             // A full shuffle where there are few, a bit of one at a random place where there are many.
             let first = count <= Self.swaps ? swap : random.next(below: count)
             let second = count <= Self.swaps ? swap + random.next(below: count - swap) : random.next(below: count)
-            children[node].swapAt(first, second)
+            children.swapAt(start + first, start + second)
         }
     }
 }

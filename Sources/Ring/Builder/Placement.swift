@@ -23,8 +23,8 @@ final class Placement {
     private(set) var need: [Int]
     /// Slots on devices above their quota.
     private(set) var surplus = 0
-    /// Nodes that should hold a replica of every partition.
-    private let required: [Int]
+    /// Nodes that should hold a replica of every partition, innermost first.
+    let required: [Int]
 
     init(
         tree: TierTree, plan: ReplicaPlan, partitions: Int, columns: Int, lastColumnCount: Int, slots: [UInt32],
@@ -51,7 +51,7 @@ final class Placement {
             surplus += max(0, held[node] - quota[node])
         }
         need = tree.sums(of: lacks)
-        required = (1..<tree.nodeCount).filter { plan.least[$0] > 0 }
+        required = (1..<tree.nodeCount).filter { plan.least[$0] > 0 }.sorted { tree.levels[$0] > tree.levels[$1] }
     }
 
     /// Replicas of a partition.

@@ -14,19 +14,17 @@ struct Rebalancing {
     mutating func run() {
         assignMissing()
         spreadApart()
-        balance()
         var search = ChainSearch(placement)
-        search.run()
+        search.run(freeOnly: true)
+        balance()
+        search.run(freeOnly: false)
     }
 
     private mutating func assignMissing() {
         for partition in partitionsFromAnywhere() {
             let start = partition * placement.columns
             for slot in start..<start + placement.replicas(of: partition) where placement.slots[slot] == Placement.none {
-                let target =
-                    placement.target(for: slot, .lacking) ?? placement.target(for: slot, .any)
-                    ?? placement.target(for: slot, .desperate)
-                if let target { placement.assign(slot, UInt32(target)) }
+                if let target = placement.targetOfMissing(slot) { placement.assign(slot, UInt32(target)) }
             }
         }
     }
@@ -44,11 +42,12 @@ struct Rebalancing {
 
     /// Moves a replica if that brings its partition closer to the plan.
     private func improve(_ slot: Int, _ violations: Int, _ reach: Placement.Reach) -> Bool {
-        guard let target = placement.target(for: slot, reach) else { return false }
         let source = placement.slots[slot]
-        placement.assign(slot, UInt32(target))
-        if placement.violations(of: slot / placement.columns) < violations { return true }
-        placement.assign(slot, source)
+        for target in placement.targetsNearby(slot, reach) {
+            placement.assign(slot, UInt32(target))
+            if placement.violations(of: slot / placement.columns) < violations { return true }
+            placement.assign(slot, source)
+        }
         return false
     }
 

@@ -9,9 +9,45 @@ extension Placement {
         case desperate
     }
 
-    /// The device that a replica should go to if it leaves its own: tier by tier the one that lacks most.
+    /// The device that a replica should go to if it leaves its own: tier by tier the one that lacks most. It stays inside
+    /// the tiers that would have too few replicas of the partition without it.
     func target(for slot: Int, _ reach: Reach) -> Int? {
-        target(for: slot, in: 0, reach)
+        target(for: slot, in: home(of: slot), reach)
+    }
+
+    /// The device that a replica without one should go to: rather to a tier that should have a replica of the partition and has none than
+    /// to one that lacks replicas in general.
+    func targetOfMissing(_ slot: Int) -> Int? {
+        let partition = slot / columns
+        for node in required
+        where replicas(of: partition, in: node, at: tree.levels[node], except: slot) < plan.least[node] {
+            if let found = target(for: slot, in: node, .lacking) ?? target(for: slot, in: node, .any) { return found }
+        }
+        return target(for: slot, in: 0, .lacking) ?? target(for: slot, in: 0, .any)
+            ?? target(for: slot, in: 0, .desperate)
+    }
+
+    /// The devices a replica could go to, looked for in ever wider tiers around its own.
+    func targetsNearby(_ slot: Int, _ reach: Reach) -> [Int] {
+        let source = Int(slots[slot])
+        var found = [Int]()
+        for level in stride(from: TierTree.deviceLevel - 1, through: -1, by: -1) {
+            let node = level < 0 ? 0 : tree.node(of: source, at: level)
+            if let target = target(for: slot, in: node, reach), !found.contains(target) { found.append(target) }
+        }
+        return found
+    }
+
+    /// The innermost tier of a replica that needs it: the cluster if all can do without.
+    private func home(of slot: Int) -> Int {
+        guard slots[slot] != Self.none else { return 0 }
+        let source = Int(slots[slot])
+        for level in stride(from: TierTree.deviceLevel, through: 0, by: -1) {
+            let node = tree.node(of: source, at: level)
+            if plan.least[node] > 0,
+                replicas(of: slot / columns, in: node, at: level, except: slot) < plan.least[node] { return node }
+        }
+        return 0
     }
 
     private func target(for slot: Int, in node: Int, _ reach: Reach) -> Int? {

@@ -16,6 +16,10 @@ int kernel_start_writeback(int fd, off_t offset, off_t count);
 /// fallocate(mode 0): allocates blocks and extends the file.
 int kernel_allocate(int fd, off_t offset, off_t count);
 
+/// Tells the allocator to take blocks up to `largest_pooled` from its pools instead of the system, to keep up to `kept_free` free bytes
+/// of a pool, and to have at most `arenas` pools (mallopt).
+void kernel_keep_memory(int largest_pooled, int kept_free, int arenas);
+
 /// The thread id of the caller, for metrics and logs.
 int kernel_thread_id(void);
 
