@@ -31,7 +31,9 @@ package struct Preconditions: Sendable {
     package init(_ headers: some HeaderFields) {
         headers.forEachField { name, value in
             // All four names begin alike, which most other names do not.
-            guard name.count >= 8, ASCII.lower(name[0]) == UInt8(ascii: "i"), name[2] == UInt8(ascii: "-") else { return }
+            guard name.count >= 8, ASCII.lower(name[0]) == UInt8(ascii: "i"), name[2] == UInt8(ascii: "-") else {
+                return
+            }
             if name.equalsIgnoringCase("If-Match") {
                 ifMatch = Self.parse(Array(value))
             } else if name.equalsIgnoringCase("If-None-Match") {

@@ -1,4 +1,5 @@
-/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One per event loop.
+/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One for each event
+/// loop.
 package struct TransactionIDGenerator: Sendable {
     /// Bytes of `X-Trans-Id-Extra` that are kept.
     private static let extraLength = 32
@@ -36,7 +37,8 @@ package struct TransactionIDGenerator: Sendable {
     }
 
     /// The lowest `digits` digits of `value`.
-    private static func put(_ value: UInt64, digits: Int, at offset: Int, in memory: UnsafeMutableBufferPointer<UInt8>) {
+    private static func put(_ value: UInt64, digits: Int, at offset: Int, in memory: UnsafeMutableBufferPointer<UInt8>)
+    {
         var rest = value
         for index in stride(from: offset + digits - 1, through: offset, by: -1) {
             let digit = UInt8(truncatingIfNeeded: rest & 15)
