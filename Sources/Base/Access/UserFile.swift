@@ -5,7 +5,7 @@
 ///
 /// Fields are separated by blanks: name, roles (comma separated, `-` for none), generation (16 hex digits), times of
 /// creation and of the last change (seconds since the epoch), key sealed with AES-256-GCM under a key derived from the
-/// cluster key. The fields before the sealed key are its associated data: nobody gives a user roles by editing the file.
+/// cluster key. The fields before the sealed key are its associated data: nobody gains roles by editing it.
 /// See `Documentation/formats/users.md`.
 package struct UserFile: Sendable {
     /// One user.

@@ -1,5 +1,5 @@
-/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One for each event
-/// loop.
+/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One for
+/// each event loop.
 package struct TransactionIDGenerator: Sendable {
     /// Bytes of `X-Trans-Id-Extra` that are kept.
     private static let extraLength = 32
