@@ -3,9 +3,10 @@ import Testing
 @testable import Access
 
 @Suite struct ByteTextTests {
-    @Test(arguments: [
-        ([], "", ""), ([0], "00", "AA"), ([0xFB, 0xFF], "fbff", "-_8"), ([1, 2, 3], "010203", "AQID"),
-    ] as [([UInt8], String, String)])
+    @Test(
+        arguments: [
+            ([], "", ""), ([0], "00", "AA"), ([0xFB, 0xFF], "fbff", "-_8"), ([1, 2, 3], "010203", "AQID"),
+        ] as [([UInt8], String, String)])
     func roundTrips(_ bytes: [UInt8], _ hex: String, _ base64: String) {
         #expect(ByteText.hex(bytes) == Array(hex.utf8))
         #expect(ByteText.bytes(hex: hex.utf8) == bytes)

@@ -25,6 +25,23 @@ import Testing
         #expect(try UserFile(parsing: text, clusterKey: clusterKey).list == users.list)
     }
 
+    /// Written by version 1; later versions must read it.
+    @Test func readsTheGoldenFile() throws {
+        let golden = """
+            ringfort-users 1
+            test:tester .admin,.service e3d62ef9c9cfc339 1700000000 1700000000 \
+            gebkMtmldtYEvp4DRvQTR139G0bmvG-BSstjNN8dsc1idKs
+
+            """
+        let users = try UserFile(parsing: Array(golden.utf8), clusterKey: clusterKey)
+        #expect(
+            users.list == [
+                UserFile.User(
+                    account: test, name: tester, roles: [.admin, .service], created: 1_700_000_000,
+                    changed: 1_700_000_000, generation: 0xE3D6_2EF9_C9CF_C339, key: Array("testing".utf8))
+            ])
+    }
+
     @Test func authenticates() throws {
         let users = try file()
         #expect(users.authenticate(qualifiedName: name, key: Array("testing".utf8))?.name == tester)

@@ -5,7 +5,8 @@
 ///
 /// Fields are separated by blanks: name, roles (comma separated, `-` for none), generation (16 hex digits), times of
 /// creation and of the last change (seconds since the epoch), key sealed with AES-256-GCM under a key derived from the
-/// cluster key. The fields before the sealed key are its associated data: nobody can give a user roles by editing the file.
+/// cluster key. The fields before the sealed key are its associated data: nobody gains roles by editing it.
+/// See `Documentation/formats/users.md`.
 package struct UserFile: Sendable {
     /// One user.
     package struct User: Sendable, Equatable {
@@ -192,7 +193,7 @@ package struct UserFile: Sendable {
         return roles
     }
 
-    /// Names stand in ACLs and URLs: no blanks, controls, colons, commas, slashes or percent signs, and no leading period.
+    /// Names stand in ACLs and URLs: no blanks, controls, colons, commas, slashes or percent signs, no leading period.
     private static func isName(_ name: [UInt8]) -> Bool {
         (1...maximumNameLength).contains(name.count) && String(validating: name, as: UTF8.self) != nil
             && name[0] != UInt8(ascii: ".")

@@ -20,6 +20,21 @@ enum ASCII {
         byte == 32 || byte &- 9 < 5
     }
 
+    /// Whether no byte has its top bit set.
+    static func isASCII(_ text: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        var bits: UInt64 = 0
+        while index + 8 <= text.count {
+            bits |= text.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            index += 8
+        }
+        while index < text.count {
+            bits |= UInt64(text[index])
+            index += 1
+        }
+        return bits & 0x8080_8080_8080_8080 == 0
+    }
+
     static func hexValue(_ byte: UInt8) -> UInt8? {
         if isDigit(byte) { return byte &- 48 }
         let letter = (byte | 32) &- 97
@@ -46,7 +61,7 @@ extension Collection<UInt8> {
 
     /// Whether these bytes are exactly `text`.
     func equals(_ text: StaticString) -> Bool {
-        text.withUTF8Buffer { elementsEqual($0) }
+        count == text.utf8CodeUnitCount && text.withUTF8Buffer { elementsEqual($0) }
     }
 
     /// The value of one or more decimal digits and nothing else. Saturates, so that a huge number exceeds every limit.
@@ -80,7 +95,7 @@ extension Collection<UInt8> {
 
     /// Whether the bytes are well-formed UTF-8.
     var isUTF8: Bool {
-        if allSatisfy({ $0 < 0x80 }) { return true }
+        if withRawBytes({ ASCII.isASCII($0) }) { return true }
         return String(validating: self, as: UTF8.self) != nil
     }
 }

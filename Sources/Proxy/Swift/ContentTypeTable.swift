@@ -1,7 +1,7 @@
 /// Content types by file name extension, for objects that come without one.
 enum ContentTypeTable {
-    /// The type that the name suggests, or `application/octet-stream`. The extension of a compression is looked through, so
-    /// that `a.tar.gz` is a tar archive, as Python's `mimetypes` has it.
+    /// The type that the name suggests, or `application/octet-stream`. The extension of a compression is seen
+    /// through, so that `a.tar.gz` is a tar archive, as Python's `mimetypes` has it.
     static func guess(_ name: [UInt8]) -> [UInt8] {
         var rest = name[...]
         if let slash = rest.lastIndex(of: UInt8(ascii: "/")) { rest = rest[(slash + 1)...] }

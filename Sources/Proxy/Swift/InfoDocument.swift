@@ -1,6 +1,7 @@
 internal import NIOCore
 
-/// The body of `GET /info`: what this cluster can do. Clients and test suites skip what is not listed, so only what works is.
+/// The body of `GET /info`: what this cluster can do. Clients and test suites skip what is not listed, so
+/// only what works is.
 package struct InfoDocument: Sendable {
     /// A storage policy as clients see it.
     package struct Policy: Sendable, Equatable {

@@ -1,7 +1,7 @@
 /// The part of a PUT, POST or COPY header that becomes metadata of an object.
 ///
-/// System metadata (`X-Object-Sysmeta-*`, `X-Object-Transient-Sysmeta-*`, `X-Backend-*`) never comes from clients: only what is
-/// listed here is taken.
+/// System metadata (`X-Object-Sysmeta-*`, `X-Object-Transient-Sysmeta-*`, `X-Backend-*`) never comes from clients: only
+/// what is listed here is taken.
 package struct ObjectHeaders: Sendable, Equatable {
     /// Nil when absent or empty.
     package var contentType: [UInt8]?

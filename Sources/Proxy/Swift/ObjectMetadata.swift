@@ -47,8 +47,8 @@ package struct ObjectMetadata: Sendable, Equatable {
 
     /// The metadata of a copy of this object.
     ///
-    /// Given headers override those of the source; `X-Fresh-Metadata: true` drops the source's. What made the source a large
-    /// object is dropped, since the copy has the bytes themselves.
+    /// Given headers override those of the source; `X-Fresh-Metadata: true` drops the source's. What made the source a
+    /// large object is dropped, since the copy has the bytes themselves.
     /// - Parameter keepsManifest: with `multipart-manifest=get` the manifest is what is copied.
     package func copied(
         _ headers: some HeaderFields, keepsManifest: Bool, now: UInt64, constraints: Constraints

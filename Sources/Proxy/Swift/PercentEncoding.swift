@@ -3,15 +3,19 @@ enum PercentEncoding {
     /// Appends `text` decoded once. A `%` without two digits after it stands for itself, as in Python's `unquote`.
     /// - Parameter plusIsBlank: in query strings `+` is a blank.
     static func decode(_ text: some Collection<UInt8>, plusIsBlank: Bool = false, into output: inout [UInt8]) {
-        var index = text.startIndex
-        while index != text.endIndex {
-            let byte = text[index]
-            text.formIndex(after: &index)
-            if byte == UInt8(ascii: "%"), let decoded = pair(text, at: index) {
-                output.append(decoded)
-                text.formIndex(&index, offsetBy: 2)
-            } else {
-                output.append(plusIsBlank && byte == UInt8(ascii: "+") ? 32 : byte)
+        text.withRawBytes { text in
+            var index = 0
+            while index < text.count {
+                let byte = text[index]
+                if byte == UInt8(ascii: "%"), index + 2 < text.count, let high = ASCII.hexValue(text[index + 1]),
+                    let low = ASCII.hexValue(text[index + 2])
+                {
+                    output.append(high << 4 | low)
+                    index += 3
+                } else {
+                    output.append(plusIsBlank && byte == UInt8(ascii: "+") ? 32 : byte)
+                    index += 1
+                }
             }
         }
     }
@@ -43,12 +47,5 @@ enum PercentEncoding {
 
     private static func isUnreserved(_ byte: UInt8) -> Bool {
         ASCII.isDigit(byte) || ASCII.isLetter(byte) || [45, 46, 95, 126].contains(byte)
-    }
-
-    private static func pair<Text: Collection<UInt8>>(_ text: Text, at index: Text.Index) -> UInt8? {
-        guard index != text.endIndex, let high = ASCII.hexValue(text[index]) else { return nil }
-        let next = text.index(after: index)
-        guard next != text.endIndex, let low = ASCII.hexValue(text[next]) else { return nil }
-        return high << 4 | low
     }
 }

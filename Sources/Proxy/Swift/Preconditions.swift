@@ -29,10 +29,21 @@ package struct Preconditions: Sendable {
 
     /// Dates that cannot be parsed are ignored.
     package init(_ headers: some HeaderFields) {
-        ifMatch = headers.value(of: "if-match").flatMap(Self.parse)
-        ifNoneMatch = headers.value(of: "if-none-match").flatMap(Self.parse)
-        ifModifiedSince = headers.value(of: "if-modified-since").flatMap { HTTPDate.parse($0) }
-        ifUnmodifiedSince = headers.value(of: "if-unmodified-since").flatMap { HTTPDate.parse($0) }
+        headers.forEachField { name, value in
+            // All four names begin alike, which most other names do not.
+            guard name.count >= 8, ASCII.lower(name[0]) == UInt8(ascii: "i"), name[2] == UInt8(ascii: "-") else {
+                return
+            }
+            if name.equalsIgnoringCase("If-Match") {
+                ifMatch = Self.parse(Array(value))
+            } else if name.equalsIgnoringCase("If-None-Match") {
+                ifNoneMatch = Self.parse(Array(value))
+            } else if name.equalsIgnoringCase("If-Modified-Since") {
+                ifModifiedSince = HTTPDate.parse(value)
+            } else if name.equalsIgnoringCase("If-Unmodified-Since") {
+                ifUnmodifiedSince = HTTPDate.parse(value)
+            }
+        }
     }
 
     /// Whether there is nothing to evaluate.

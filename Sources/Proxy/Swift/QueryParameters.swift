@@ -15,11 +15,7 @@ package struct QueryParameters: Sendable {
     package init(parsing query: some Collection<UInt8>) throws(SwiftError) {
         guard !query.isEmpty else { return }
         bytes.reserveCapacity(query.count)
-        for pair in query.split(separator: UInt8(ascii: "&")) {
-            guard parameters.count < Self.maximumCount else { throw SwiftError(400, "Too many query parameters") }
-            let name = pair.prefix { $0 != UInt8(ascii: "=") }
-            parameters.append(Parameter(name: decode(name), value: decode(pair.dropFirst(name.count + 1))))
-        }
+        guard query.withRawBytes({ read($0) }) else { throw SwiftError(400, "Too many query parameters") }
     }
 
     /// The value of the last parameter of this name; empty when the name stands alone.
@@ -37,6 +33,22 @@ package struct QueryParameters: Sendable {
     /// Whether a parameter of this name is present.
     package func contains(_ name: StaticString) -> Bool {
         value(of: name) != nil
+    }
+
+    /// False for too many parameters.
+    private mutating func read(_ query: UnsafeRawBufferPointer) -> Bool {
+        var rest = query[...]
+        while !rest.isEmpty {
+            let end = rest.firstIndex(of: UInt8(ascii: "&")) ?? rest.endIndex
+            let pair = rest[..<end]
+            rest = end == rest.endIndex ? rest[end...] : rest[(end + 1)...]
+            if pair.isEmpty { continue }
+            guard parameters.count < Self.maximumCount else { return false }
+            let sign = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
+            let value = sign == pair.endIndex ? pair[sign...] : pair[(sign + 1)...]
+            parameters.append(Parameter(name: decode(pair[..<sign]), value: decode(value)))
+        }
+        return true
     }
 
     private mutating func decode(_ text: some Collection<UInt8>) -> Range<Int> {

@@ -22,11 +22,7 @@ package enum SwiftPath {
     package static func parse(
         _ target: some Collection<UInt8>, constraints: Constraints
     ) throws(SwiftError) -> SwiftEndpoint {
-        let encoded = Array(path(of: target))
-        let path = PercentEncoding.decoded(encoded)
-        guard !path.contains(0), path.isUTF8 else { throw SwiftError(412, "Invalid UTF8 or contains NULL") }
-        if let root = rootEndpoint(path) { return root }
-        return try storageEndpoint(path, constraints: constraints)
+        try target.withRawBytes { endpoint(target: $0, constraints) }.get()
     }
 
     /// The bytes after the first `?`, still encoded; empty without one.
@@ -35,16 +31,44 @@ package enum SwiftPath {
         return target[target.index(after: mark)...]
     }
 
-    /// The path of an origin-form or absolute-form target (RFC 9112 3.2).
-    private static func path<Target: Collection<UInt8>>(of target: Target) -> Target.SubSequence {
-        let path = target.prefix { $0 != UInt8(ascii: "?") }
-        for scheme: StaticString in ["http://", "https://"] where path.hasPrefixIgnoringCase(scheme) {
-            return path.dropFirst(scheme.utf8CodeUnitCount).drop { $0 != UInt8(ascii: "/") }
-        }
-        return path
+    private static func endpoint(
+        target: UnsafeRawBufferPointer, _ constraints: Constraints
+    ) -> Result<SwiftEndpoint, SwiftError> {
+        let path = path(of: target)
+        // Most paths need no decoding, so they are split where they lie.
+        guard path.contains(UInt8(ascii: "%")) else { return endpoint(path: path, constraints) }
+        return PercentEncoding.decoded(path).withUnsafeBytes { endpoint(path: $0, constraints) }
     }
 
-    private static func rootEndpoint(_ path: [UInt8]) -> SwiftEndpoint? {
+    /// The path of an origin-form or absolute-form target (RFC 9112 3.2).
+    private static func path(of target: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        let end = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
+        let path = target[..<end]
+        if path.first != UInt8(ascii: "/") {
+            for scheme: StaticString in ["http://", "https://"] where path.hasPrefixIgnoringCase(scheme) {
+                let rest = path.dropFirst(scheme.utf8CodeUnitCount).drop { $0 != UInt8(ascii: "/") }
+                return UnsafeRawBufferPointer(rebasing: rest)
+            }
+        }
+        return UnsafeRawBufferPointer(rebasing: path)
+    }
+
+    private static func endpoint(
+        path: UnsafeRawBufferPointer, _ constraints: Constraints
+    ) -> Result<SwiftEndpoint, SwiftError> {
+        guard !path.contains(0), path.isUTF8 else {
+            return .failure(SwiftError(412, "Invalid UTF8 or contains NULL"))
+        }
+        if let root = rootEndpoint(path) { return .success(root) }
+        do throws(SwiftError) {
+            return .success(try storageEndpoint(path, constraints))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func rootEndpoint(_ path: UnsafeRawBufferPointer) -> SwiftEndpoint? {
+        guard path.count <= 12 else { return nil }
         if path.equals("/info") { return .info }
         if path.equals("/healthcheck") { return .healthcheck }
         let authentication: [StaticString] = ["/auth/v1.0", "/auth/v1", "/auth/v1.0/", "/auth/v1/", "/v1.0", "/v1.0/"]
@@ -53,16 +77,17 @@ package enum SwiftPath {
 
     /// `/v1/account[/container[/object]]`, where one trailing slash after account or container means nothing.
     private static func storageEndpoint(
-        _ path: [UInt8], constraints: Constraints
+        _ path: UnsafeRawBufferPointer, _ constraints: Constraints
     ) throws(SwiftError) -> SwiftEndpoint {
-        let slash = UInt8(ascii: "/")
-        let parts = path.split(separator: slash, maxSplits: 4, omittingEmptySubsequences: false)
-        guard parts.count >= 2, parts[0].isEmpty, !parts[1].isEmpty else { throw SwiftError(404) }
-        let account = parts.count > 2 ? parts[2] : []
-        let container = parts.count > 3 ? parts[3] : []
-        let object = parts.count > 4 ? parts[4] : []
+        var rest = path[...]
+        guard rest.popFirst() == UInt8(ascii: "/") else { throw SwiftError(404) }
+        let version = nextPart(&rest)
+        let account = nextPart(&rest)
+        let container = nextPart(&rest)
+        let object = rest
+        guard !version.isEmpty else { throw SwiftError(404) }
         guard !account.isEmpty else { throw SwiftError(412, "Bad URL") }
-        guard parts[1].equals("v1") || parts[1].equals("v1.0") else { throw SwiftError(400) }
+        guard version.equals("v1") || version.equals("v1.0") else { throw SwiftError(400) }
         try check(account, "Account", limit: constraints.maxAccountNameLength)
         guard !container.isEmpty else {
             guard object.isEmpty else { throw SwiftError(412, "Bad URL") }
@@ -74,7 +99,16 @@ package enum SwiftPath {
         return .object(account: Array(account), container: Array(container), object: Array(object))
     }
 
-    private static func check(_ name: ArraySlice<UInt8>, _ kind: String, limit: Int) throws(SwiftError) {
+    /// What precedes the next slash, which is dropped too.
+    private static func nextPart(_ rest: inout Slice<UnsafeRawBufferPointer>) -> Slice<UnsafeRawBufferPointer> {
+        let slash = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+        defer { rest = slash == rest.endIndex ? rest[slash...] : rest[(slash + 1)...] }
+        return rest[..<slash]
+    }
+
+    private static func check(
+        _ name: Slice<UnsafeRawBufferPointer>, _ kind: String, limit: Int
+    ) throws(SwiftError) {
         guard name.count <= limit else {
             throw SwiftError(400, "\(kind) name length of \(name.count) longer than \(limit)")
         }

@@ -1,8 +1,10 @@
-/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One per event loop.
+/// Makes transaction ids, `tx` + 21 hexadecimal digits + `-` + ten of the time, sent as `X-Trans-Id`. One for
+/// each event loop.
 package struct TransactionIDGenerator: Sendable {
     /// Bytes of `X-Trans-Id-Extra` that are kept.
     private static let extraLength = 32
-    private static let digits = Array("0123456789abcdef".utf8)
+    /// Without extra.
+    private static let length = 34
 
     /// State of xoshiro256++ (Blackman and Vigna); ids need to differ, not to be secret.
     private var state: (UInt64, UInt64, UInt64, UInt64)
@@ -17,13 +19,16 @@ package struct TransactionIDGenerator: Sendable {
     ///   - now: seconds since the epoch.
     ///   - extra: value of `X-Trans-Id-Extra`.
     package mutating func next(now: UInt64, extra: [UInt8]? = nil) -> [UInt8] {
-        var text = [UInt8]()
-        text.reserveCapacity(34)
-        text.append("tx")
-        append(random(), count: 16, to: &text)
-        append(random(), count: 5, to: &text)
-        text.append(UInt8(ascii: "-"))
-        append(now, count: 10, to: &text)
+        let (high, low) = (random(), random())
+        var text = [UInt8](unsafeUninitializedCapacity: Self.length) { memory, count in
+            memory[0] = UInt8(ascii: "t")
+            memory[1] = UInt8(ascii: "x")
+            Self.put(high, digits: 16, at: 2, in: memory)
+            Self.put(low, digits: 5, at: 18, in: memory)
+            memory[23] = UInt8(ascii: "-")
+            Self.put(now, digits: 10, at: 24, in: memory)
+            count = Self.length
+        }
         if let extra, !extra.isEmpty {
             text.append(UInt8(ascii: "-"))
             text += PercentEncoding.encoded(extra.prefix(Self.extraLength))
@@ -31,10 +36,14 @@ package struct TransactionIDGenerator: Sendable {
         return text
     }
 
-    /// The lowest `count` digits.
-    private func append(_ value: UInt64, count: Int, to text: inout [UInt8]) {
-        for index in stride(from: count - 1, through: 0, by: -1) {
-            text.append(Self.digits[Int(truncatingIfNeeded: value >> UInt64(index * 4)) & 15])
+    /// The lowest `digits` digits of `value`.
+    private static func put(_ value: UInt64, digits: Int, at offset: Int, in memory: UnsafeMutableBufferPointer<UInt8>)
+    {
+        var rest = value
+        for index in stride(from: offset + digits - 1, through: offset, by: -1) {
+            let digit = UInt8(truncatingIfNeeded: rest & 15)
+            memory[index] = digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
+            rest >>= 4
         }
     }
 

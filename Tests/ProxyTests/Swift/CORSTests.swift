@@ -66,7 +66,8 @@ import Testing
                 MetadataItem("Access-Control-Expose-Headers", names),
                 MetadataItem("Access-Control-Allow-Origin", "http://a"), MetadataItem("Vary", "Origin"),
             ])
-        #expect(policy("*").headers(origin: origin, response: [])[1] == MetadataItem("Access-Control-Allow-Origin", "*"))
+        #expect(
+            policy("*").headers(origin: origin, response: [])[1] == MetadataItem("Access-Control-Allow-Origin", "*"))
         #expect(policy("*").headers(origin: [], response: []) == [])
     }
 }

@@ -23,7 +23,9 @@ import Testing
     }
 
     @Test func accounts() throws {
-        #expect(try destination([("Destination", "c/o"), ("Destination-Account", "AUTH_%62")]).account == Array("AUTH_b".utf8))
+        #expect(
+            try destination([("Destination", "c/o"), ("Destination-Account", "AUTH_%62")]).account
+                == Array("AUTH_b".utf8))
         #expect(throws: SwiftError(412, "Account name cannot contain slashes")) {
             try destination([("Destination", "c/o"), ("Destination-Account", "a/b")])
         }

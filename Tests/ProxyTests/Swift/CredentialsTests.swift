@@ -15,10 +15,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        [], [("X-Auth-User", "a:b")], [("X-Auth-Key", "k")], [("X-Auth-User", "ab"), ("X-Auth-Key", "k")],
-        [("X-Auth-User", "a:b"), ("X-Auth-Key", "")],
-    ] as [[(String, String)]])
+    @Test(
+        arguments: [
+            [], [("X-Auth-User", "a:b")], [("X-Auth-Key", "k")], [("X-Auth-User", "ab"), ("X-Auth-Key", "k")],
+            [("X-Auth-User", "a:b"), ("X-Auth-Key", "")],
+        ] as [[(String, String)]])
     func refuses(_ fields: [(String, String)]) {
         #expect(throws: SwiftError(401)) { try credentials(fields) }
     }

@@ -81,21 +81,30 @@ import Testing
         #expect(throws: SwiftError(400, "Invalid bytes quota.")) {
             try account([("X-Account-Meta-Quota-Bytes", "x")], reseller)
         }
-        #expect(throws: SwiftError(400, "Invalid bytes quota.")) { try container([("X-Container-Meta-Quota-Bytes", "x")]) }
-        #expect(throws: SwiftError(400, "Invalid count quota.")) { try container([("X-Container-Meta-Quota-Count", "-1")]) }
+        #expect(throws: SwiftError(400, "Invalid bytes quota.")) {
+            try container([("X-Container-Meta-Quota-Bytes", "x")])
+        }
+        #expect(throws: SwiftError(400, "Invalid count quota.")) {
+            try container([("X-Container-Meta-Quota-Count", "-1")])
+        }
         #expect(try container([("X-Container-Meta-Quota-Count", "")]).changes.count == 1)
     }
 
-    @Test(arguments: [
-        ([("X-Container-Write", ".r:*")], "Referrers not allowed in write ACL: '.r:*'"),
-        ([("X-Container-Meta-", "x")], "Metadata name cannot be empty"),
-        ([("X-Container-Meta-" + String(repeating: "n", count: 129), "")],
-            "Metadata name too long: x-container-meta-N" + String(repeating: "n", count: 128)),
-        ([("X-Container-Meta-A", String(repeating: "v", count: 257))],
-            "Metadata value longer than 256: x-container-meta-A"),
-        ((0..<91).map { ("X-Container-Meta-\($0)", "") }, "Too many metadata items; max 90"),
-        ([("X-Any", String(repeating: "v", count: 8193))], "Header value too long: X-Any"),
-    ] as [([(String, String)], String)])
+    @Test(
+        arguments: [
+            ([("X-Container-Write", ".r:*")], "Referrers not allowed in write ACL: '.r:*'"),
+            ([("X-Container-Meta-", "x")], "Metadata name cannot be empty"),
+            (
+                [("X-Container-Meta-" + String(repeating: "n", count: 129), "")],
+                "Metadata name too long: x-container-meta-N" + String(repeating: "n", count: 128)
+            ),
+            (
+                [("X-Container-Meta-A", String(repeating: "v", count: 257))],
+                "Metadata value longer than 256: x-container-meta-A"
+            ),
+            ((0..<91).map { ("X-Container-Meta-\($0)", "") }, "Too many metadata items; max 90"),
+            ([("X-Any", String(repeating: "v", count: 8193))], "Header value too long: X-Any"),
+        ] as [([(String, String)], String)])
     func refuses(_ fields: [(String, String)], _ sentence: String) {
         #expect(throws: SwiftError(400, sentence)) { try container(fields) }
     }
@@ -111,7 +120,9 @@ import Testing
 
     @Test func appliesAndLimitsTheWhole() throws {
         let stored = items([("X-Container-Meta-A", "1"), ("X-Container-Meta-B", "2")])
-        let update = try container([("X-Container-Meta-A", ""), ("X-Container-Meta-B", "3"), ("X-Container-Meta-C", "4")])
+        let update = try container([
+            ("X-Container-Meta-A", ""), ("X-Container-Meta-B", "3"), ("X-Container-Meta-C", "4"),
+        ])
         #expect(
             try update.applied(to: stored, constraints: Constraints())
                 == items([("X-Container-Meta-B", "3"), ("X-Container-Meta-C", "4")]))

@@ -37,52 +37,54 @@ import Testing
                 == headers([("X-Object-Meta-A", "1,2")]))
     }
 
-    @Test(arguments: [
-        ("a.txt", [], "text/plain"),
-        ("a.tar.gz", [], "application/x-tar"),
-        ("a.tgz", [], "application/x-tar"),
-        ("a.gz", [], "application/octet-stream"),
-        ("A.JPG", [], "image/jpeg"),
-        ("d.txt/o", [], "application/octet-stream"),
-        (".txt", [], "application/octet-stream"),
-        ("o", [("Content-Type", "")], "application/octet-stream"),
-        ("a.html", [("Content-Type", "x/y")], "x/y"),
-        ("a.html", [("Content-Type", "x/y"), ("X-Detect-Content-Type", "True")], "text/html"),
-        ("a.html", [("Content-Type", "x/y"), ("X-Detect-Content-Type", "no")], "x/y"),
-    ] as [(String, [(String, String)], String)])
+    @Test(
+        arguments: [
+            ("a.txt", [], "text/plain"),
+            ("a.tar.gz", [], "application/x-tar"),
+            ("a.tgz", [], "application/x-tar"),
+            ("a.gz", [], "application/octet-stream"),
+            ("A.JPG", [], "image/jpeg"),
+            ("d.txt/o", [], "application/octet-stream"),
+            (".txt", [], "application/octet-stream"),
+            ("o", [("Content-Type", "")], "application/octet-stream"),
+            ("a.html", [("Content-Type", "x/y")], "x/y"),
+            ("a.html", [("Content-Type", "x/y"), ("X-Detect-Content-Type", "True")], "text/html"),
+            ("a.html", [("Content-Type", "x/y"), ("X-Detect-Content-Type", "no")], "x/y"),
+        ] as [(String, [(String, String)], String)])
     func contentTypes(_ name: String, _ fields: [(String, String)], _ type: String) throws {
         #expect(try put(fields, name: name).contentType == Array(type.utf8))
     }
 
-    @Test(arguments: [
-        ([("X-Delete-At", "1000000")], "X-Delete-At in past"),
-        ([("X-Delete-At", "-5")], "X-Delete-At in past"),
-        ([("X-Delete-At", "soon")], "Non-integer X-Delete-At"),
-        ([("X-Delete-At", "")], "Non-integer X-Delete-At"),
-        ([("X-Delete-After", "0")], "X-Delete-After in past"),
-        ([("X-Delete-After", "-99999999999999999999999")], "X-Delete-After in past"),
-        ([("X-Delete-After", "1.5")], "Non-integer X-Delete-After"),
-        ([("X-Object-Meta-", "x")], "Metadata name cannot be empty"),
-        ([("X-Object-Manifest", "c")], "X-Object-Manifest must be in the format container/prefix"),
-        ([("X-Object-Manifest", "/c/p")], "X-Object-Manifest must be in the format container/prefix"),
-        ([("X-Object-Manifest", "c/")], "X-Object-Manifest must be in the format container/prefix"),
-        ([("X-Object-Manifest", "c/p?x")], "X-Object-Manifest must be in the format container/prefix"),
-        ([("Host", String(repeating: "x", count: 8193))], "Header value too long: Host"),
-        (
-            [("x-object-meta-" + String(repeating: "n", count: 129), "x")],
-            "Metadata name too long: x-object-meta-N" + String(repeating: "n", count: 128)
-        ),
-        (
-            [("X-Object-Meta-A", String(repeating: "v", count: 257))],
-            "Metadata value longer than 256: x-object-meta-A"
-        ),
-        ((0..<91).map { ("X-Object-Meta-\($0)", "") }, "Too many metadata items; max 90"),
-        (
-            (0..<20).map { ("X-Object-Meta-\($0)", String(repeating: "v", count: 250)) },
-            "Total metadata too large; max 4096"
-        ),
-        ((0..<127).map { ("Y-\($0)", "") }, "Too many headers"),
-    ] as [([(String, String)], String)])
+    @Test(
+        arguments: [
+            ([("X-Delete-At", "1000000")], "X-Delete-At in past"),
+            ([("X-Delete-At", "-5")], "X-Delete-At in past"),
+            ([("X-Delete-At", "soon")], "Non-integer X-Delete-At"),
+            ([("X-Delete-At", "")], "Non-integer X-Delete-At"),
+            ([("X-Delete-After", "0")], "X-Delete-After in past"),
+            ([("X-Delete-After", "-99999999999999999999999")], "X-Delete-After in past"),
+            ([("X-Delete-After", "1.5")], "Non-integer X-Delete-After"),
+            ([("X-Object-Meta-", "x")], "Metadata name cannot be empty"),
+            ([("X-Object-Manifest", "c")], "X-Object-Manifest must be in the format container/prefix"),
+            ([("X-Object-Manifest", "/c/p")], "X-Object-Manifest must be in the format container/prefix"),
+            ([("X-Object-Manifest", "c/")], "X-Object-Manifest must be in the format container/prefix"),
+            ([("X-Object-Manifest", "c/p?x")], "X-Object-Manifest must be in the format container/prefix"),
+            ([("Host", String(repeating: "x", count: 8193))], "Header value too long: Host"),
+            (
+                [("x-object-meta-" + String(repeating: "n", count: 129), "x")],
+                "Metadata name too long: x-object-meta-N" + String(repeating: "n", count: 128)
+            ),
+            (
+                [("X-Object-Meta-A", String(repeating: "v", count: 257))],
+                "Metadata value longer than 256: x-object-meta-A"
+            ),
+            ((0..<91).map { ("X-Object-Meta-\($0)", "") }, "Too many metadata items; max 90"),
+            (
+                (0..<20).map { ("X-Object-Meta-\($0)", String(repeating: "v", count: 250)) },
+                "Total metadata too large; max 4096"
+            ),
+            ((0..<127).map { ("Y-\($0)", "") }, "Too many headers"),
+        ] as [([(String, String)], String)])
     func refuses(_ fields: [(String, String)], _ sentence: String) {
         #expect(throws: SwiftError(400, sentence)) { try put(fields) }
     }
@@ -90,7 +92,8 @@ import Testing
     @Test func atTheLimits() throws {
         _ = try put([("X-Object-Meta-" + String(repeating: "n", count: 128), String(repeating: "v", count: 256))])
         _ = try put((0..<90).map { ("X-Object-Meta-\($0)", "") })
-        _ = try put((0..<16).map { ("X-Object-Meta-\($0 % 10)" + ($0 < 10 ? "a" : "b"), String(repeating: "v", count: 254)) })
+        _ = try put(
+            (0..<16).map { ("X-Object-Meta-\($0 % 10)" + ($0 < 10 ? "a" : "b"), String(repeating: "v", count: 254)) })
     }
 
     @Test func expiry() throws {
@@ -154,24 +157,26 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ([("Content-Length", "0")], BodyLength.known(0)),
-        ([("Content-Length", "5368709122")], .known(5_368_709_122)),
-        ([("Transfer-Encoding", "Chunked"), ("Content-Length", "x")], .chunked),
-    ] as [([(String, String)], BodyLength)])
+    @Test(
+        arguments: [
+            ([("Content-Length", "0")], BodyLength.known(0)),
+            ([("Content-Length", "5368709122")], .known(5_368_709_122)),
+            ([("Transfer-Encoding", "Chunked"), ("Content-Length", "x")], .chunked),
+        ] as [([(String, String)], BodyLength)])
     func bodyLengths(_ fields: [(String, String)], _ length: BodyLength) throws {
         #expect(try BodyLength(headers(fields), constraints: constraints) == length)
     }
 
-    @Test(arguments: [
-        ([], SwiftError(411, "Missing Content-Length header.")),
-        ([("Content-Length", "5368709123")], SwiftError(413, "Your request is too large.")),
-        ([("Content-Length", "-1")], SwiftError(400, "Invalid Content-Length header value")),
-        (
-            [("Transfer-Encoding", "gzip")],
-            SwiftError(501, "Unsupported Transfer-Coding header value specified in Transfer-Encoding header")
-        ),
-    ] as [([(String, String)], SwiftError)])
+    @Test(
+        arguments: [
+            ([], SwiftError(411, "Missing Content-Length header.")),
+            ([("Content-Length", "5368709123")], SwiftError(413, "Your request is too large.")),
+            ([("Content-Length", "-1")], SwiftError(400, "Invalid Content-Length header value")),
+            (
+                [("Transfer-Encoding", "gzip")],
+                SwiftError(501, "Unsupported Transfer-Coding header value specified in Transfer-Encoding header")
+            ),
+        ] as [([(String, String)], SwiftError)])
     func refusesBodyLengths(_ fields: [(String, String)], _ error: SwiftError) {
         #expect(throws: error) { try BodyLength(headers(fields), constraints: constraints) }
     }

@@ -11,30 +11,31 @@ import Testing
     private static let before = "Sun, 06 Nov 1994 08:49:36 GMT"
     private static let after = "Sun, 06 Nov 1994 08:49:38 GMT"
 
-    @Test(arguments: [
-        ([], .proceed),
-        ([("If-None-Match", "abc")], .notModified),
-        ([("If-None-Match", "\"abc\"")], .notModified),
-        ([("If-None-Match", "x, \"abc\"")], .notModified),
-        ([("If-None-Match", "*")], .notModified),
-        ([("If-None-Match", "x")], .proceed),
-        ([("If-Match", "abc")], .proceed),
-        ([("If-Match", "*")], .proceed),
-        ([("If-Match", "x,y")], .failed),
-        ([("If-Match", "")], .proceed),
-        ([("If-Modified-Since", same)], .notModified),
-        ([("If-Modified-Since", after)], .notModified),
-        ([("If-Modified-Since", before)], .proceed),
-        ([("If-Modified-Since", "nonsense")], .proceed),
-        ([("If-Unmodified-Since", same)], .proceed),
-        ([("If-Unmodified-Since", before)], .failed),
-        ([("If-Unmodified-Since", "nonsense")], .proceed),
-        // In order: If-None-Match, If-Match, If-Modified-Since, If-Unmodified-Since.
-        ([("If-Match", "x"), ("If-None-Match", "abc")], .notModified),
-        ([("If-Modified-Since", same), ("If-Match", "x")], .failed),
-        ([("If-Modified-Since", same), ("If-None-Match", "x")], .notModified),
-        ([("If-Unmodified-Since", before), ("If-Modified-Since", same)], .notModified),
-    ] as [([(String, String)], Preconditions.Outcome)])
+    @Test(
+        arguments: [
+            ([], .proceed),
+            ([("If-None-Match", "abc")], .notModified),
+            ([("If-None-Match", "\"abc\"")], .notModified),
+            ([("If-None-Match", "x, \"abc\"")], .notModified),
+            ([("If-None-Match", "*")], .notModified),
+            ([("If-None-Match", "x")], .proceed),
+            ([("If-Match", "abc")], .proceed),
+            ([("If-Match", "*")], .proceed),
+            ([("If-Match", "x,y")], .failed),
+            ([("If-Match", "")], .proceed),
+            ([("If-Modified-Since", same)], .notModified),
+            ([("If-Modified-Since", after)], .notModified),
+            ([("If-Modified-Since", before)], .proceed),
+            ([("If-Modified-Since", "nonsense")], .proceed),
+            ([("If-Unmodified-Since", same)], .proceed),
+            ([("If-Unmodified-Since", before)], .failed),
+            ([("If-Unmodified-Since", "nonsense")], .proceed),
+            // In order: If-None-Match, If-Match, If-Modified-Since, If-Unmodified-Since.
+            ([("If-Match", "x"), ("If-None-Match", "abc")], .notModified),
+            ([("If-Modified-Since", same), ("If-Match", "x")], .failed),
+            ([("If-Modified-Since", same), ("If-None-Match", "x")], .notModified),
+            ([("If-Unmodified-Since", before), ("If-Modified-Since", same)], .notModified),
+        ] as [([(String, String)], Preconditions.Outcome)])
     func outcomes(_ headers: [(String, String)], _ outcome: Preconditions.Outcome) {
         let conditions = Preconditions(headers.map { MetadataItem($0.0, $0.1) })
         #expect(conditions.evaluate(etag: etag, timestamp: timestamp) == outcome)

@@ -79,7 +79,9 @@ import Testing
     }
 
     @Test func query() {
-        func query(_ target: String) -> String { String(decoding: SwiftPath.query(of: Array(target.utf8)), as: UTF8.self) }
+        func query(_ target: String) -> String {
+            String(decoding: SwiftPath.query(of: Array(target.utf8)), as: UTF8.self)
+        }
         #expect(query("/v1/a?b=c?d") == "b=c?d")
         #expect(query("/v1/a") == "")
     }

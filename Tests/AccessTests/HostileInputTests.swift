@@ -1,0 +1,54 @@
+import Testing
+
+@testable import Access
+
+/// Whatever comes from outside gives a value or an error, never a trap. A failure prints its seed.
+@Suite struct HostileInputTests {
+    /// SplitMix64 (Steele, Lea, Flood).
+    private struct SeededGenerator: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var mixed = state
+            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            return mixed ^ (mixed >> 31)
+        }
+    }
+
+    private static let words = [
+        ".r:", ".rlistings", "*", "-", ",", ":", "%", "%2", "{", "}", "[", "]", "\"", "\\u", "d800", "\"admin\"",
+        "AUTH_tk", "http://", "//", "@", " ", "\n", "ringfort-users 1\n", "a:b .admin 0000000000000000 1 1 ",
+    ].map { Array($0.utf8) }
+
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func nothingTraps(_ seed: UInt64) {
+        var generator = SeededGenerator(state: seed)
+        let clusterKey = ClusterKey(secret: [1])
+        let signer = MessageAuthenticator(key: [1])
+        for _ in 0..<3000 {
+            var text = [UInt8]()
+            for _ in 0..<Int.random(in: 0..<12, using: &generator) {
+                if Int.random(in: 0..<3, using: &generator) > 0 {
+                    text += Self.words.randomElement(using: &generator) ?? []
+                } else {
+                    text.append(UInt8.random(in: 0...255, using: &generator))
+                }
+            }
+            if let acl = try? ContainerACL(parsing: text, for: .read) {
+                // The canonical form is its own canonical form.
+                #expect((try? ContainerACL(parsing: acl.text, for: .read)) == acl, "seed \(seed)")
+                _ = acl.allows(nil, referrer: text, listing: false)
+            }
+            if let acl = try? AccountACL(parsing: text) {
+                #expect((try? AccountACL(parsing: acl.text))?.text == acl.text, "seed \(seed)")
+            }
+            _ = JSONValue(parsing: text)
+            _ = try? UserFile(parsing: text, clusterKey: clusterKey)
+            #expect(text.withUnsafeBytes { SignedToken.decode($0, signer: signer) } == nil, "seed \(seed)")
+            _ = ByteText.bytes(base64URL: text)
+            _ = ByteText.bytes(hex: text)
+        }
+    }
+}
