@@ -26,6 +26,7 @@ final class HTTPConnection: ChannelInboundHandler {
     /// Where the loop keeps this connection; -1 when it does not.
     var tableIndex = -1
     private let isRefused: Bool
+    private let count: ConnectionCount
 
     var context: ChannelHandlerContext?
     var phase = Phase.awaiting
@@ -42,9 +43,11 @@ final class HTTPConnection: ChannelInboundHandler {
     private var isAdvancing = false
     private var isReadRequested = false
 
-    init(id: UInt64, loop: HTTPLoop, refused: Bool) {
+    /// `count` already has this connection in it.
+    init(id: UInt64, loop: HTTPLoop, count: ConnectionCount, refused: Bool) {
         self.id = id
         self.loop = loop
+        self.count = count
         isRefused = refused
         parser = HTTPRequestParser(limits: loop.configuration.limits)
     }
@@ -77,8 +80,12 @@ extension HTTPConnection {
         self.context = context
     }
 
+    /// The last call of every channel, also of one that never became active.
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        phase = .closed
+        count.decrement()
+        loop.remove(self)
     }
 
     func channelActive(context: ChannelHandlerContext) {
@@ -132,7 +139,6 @@ extension HTTPConnection {
 
     func channelInactive(context: ChannelHandlerContext) {
         phase = .closed
-        loop.remove(self)
         endRequest(.closed)
     }
 

@@ -61,6 +61,17 @@ import Testing
         #expect(head.piece(5) == .omit && head.end() == .complete)
     }
 
+    @Test func acceptsNamesThatAreTokens() {
+        let token = Set("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
+        for byte in UInt8.min...UInt8.max {
+            var headers = ResponseHeaders()
+            let added = withUnsafeBytes(of: byte) { name in
+                headers.append(name: name, value: UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+            #expect(added == token.contains(byte), "byte \(byte)")
+        }
+    }
+
     @Test func writesNumbers() {
         var headers = ResponseHeaders()
         headers.append("A", 0)
