@@ -7,14 +7,14 @@ import Synchronization
 package final class StorageServer: Sendable {
     private let listener: any Channel
     private let door: Door
+    /// The port that it listens on.
+    package let port: Int
 
     private init(listener: any Channel, door: Door) {
         self.listener = listener
+        port = listener.localAddress?.port ?? 0
         self.door = door
     }
-
-    /// The port that it listens on.
-    package var port: Int { listener.localAddress?.port ?? 0 }
 
     /// Binds and begins to serve.
     ///

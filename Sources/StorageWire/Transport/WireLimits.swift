@@ -14,7 +14,7 @@ package struct WireLimits: Sendable {
     package var maximumUnauthenticated = 64
     /// From the first byte of a connection to mutual proof.
     package var handshakeTimeout = TimeAmount.seconds(5)
-    package var connectTimeout = TimeAmount.seconds(1)
+    package var connectTimeout = TimeAmount.seconds(3)
     /// A peer silent for so long is asked whether it is there, and given up after `silentIntervals` of them.
     package var pingInterval = TimeAmount.seconds(5)
     package var silentIntervals = 3
