@@ -12,12 +12,13 @@ package struct CRC32C: Sendable {
 
     package mutating func update(_ bytes: UnsafeRawBufferPointer) {
         // ISA-L counts in `int` and takes a mutable pointer that it only reads.
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(1 << 30))
-            let start = UnsafeMutablePointer(mutating: piece.assumingMemoryBound(to: UInt8.self).baseAddress)
-            register = crc32_iscsi(start, Int32(piece.count), register)
-            rest = rest.dropFirst(piece.count)
+        guard let start = bytes.baseAddress else { return }
+        var offset = 0
+        while offset < bytes.count {
+            let count = min(bytes.count - offset, 1 << 30)
+            let piece = UnsafeMutablePointer(mutating: (start + offset).assumingMemoryBound(to: UInt8.self))
+            register = crc32_iscsi(piece, Int32(count), register)
+            offset += count
         }
     }
 

@@ -94,9 +94,9 @@ final class EchoHandler: StorageHandler {
     private static let period = (0..<65_521).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
 
     /// Answers what is held.
-    func release() {
+    func release(_ reply: StorageReply = .absent) {
         for call in record.withLock({ $0.held }) {
-            call.eventLoop.execute { call.reply(.absent) }
+            call.eventLoop.execute { call.reply(reply) }
         }
     }
 }

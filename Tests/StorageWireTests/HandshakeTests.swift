@@ -110,7 +110,7 @@ struct HandshakeTests {
         #expect(ClusterKey([UInt8](repeating: 1, count: 15)) == nil)
     }
 
-    /// RFC 4231 4.3 pads no key; test case 2 has a short one, so this is computed with case 1's data under a key of 20 bytes.
+    /// Test case 1 of RFC 4231.
     @Test func theCodeIsHMACOfSHA256() throws {
         let key = try #require(ClusterKey([UInt8](repeating: 0x0b, count: 20)))
         let code = key.code(for: Array("Hi There".utf8))

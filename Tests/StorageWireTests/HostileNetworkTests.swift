@@ -60,25 +60,48 @@ struct HostileNetworkTests {
         }
     }
 
-    @Test func aPeerThatTakesNothingIsGivenUp() async throws {
+    @Test func aServerStopsReadingFromAPeerThatTakesNothing() async throws {
+        try await with(WireLimits()) { node, relay, loopback in
+            let loop = loopback.loop
+            guard case .status = await node.ask(.status, on: loop) else { throw Unexpected(.absent) }
+            relay.fault.withLock { $0.isJammed = true }
+            let listing = StorageRequest.listTable(ListTable(table: Fixture.table, limit: 1000))
+            try await ask(listing, times: 64, node, on: loop)
+            try await Task.sleep(for: .milliseconds(300))
+            // What it holds is bounded even though it is asked for 64 MB.
+            #expect(loopback.handler.record.withLock { $0.requests } < 40)
+        }
+    }
+
+    @Test func aServerBreaksWithAPeerThatLetsTooMuchWait() async throws {
         var limits = WireLimits()
         limits.maximumOutput = 8 << 20
         try await with(WireLimits(), serverLimits: limits) { node, relay, loopback in
             let loop = loopback.loop
+            let upload = TestCall(node, Fixture.openUpload, within: .seconds(30), on: loop)
+            _ = await upload.reply()
+            try await ask(Fixture.unanswered, times: 64, node, on: loop)
             guard case .status = await node.ask(.status, on: loop) else { throw Unexpected(.absent) }
             relay.fault.withLock { $0.isJammed = true }
-            let answers = Answers()
-            try await loop.submit {
-                for tag in 0..<64 {
-                    node.call(
-                        .listTable(ListTable(table: Fixture.table, limit: 1000)), deadline: .now() + .seconds(30),
-                        on: loop, receiver: answers, tag: tag)
-                }
-            }.get()
-            // The server stops reading first: what it holds is bounded even though it is asked for 64 MB.
-            try await Task.sleep(for: .milliseconds(300))
-            #expect(loopback.handler.record.withLock { $0.requests } < 40)
+            loopback.handler.release(.body(ByteBuffer(repeating: 1, count: 1 << 20)))
+            var waits = 0
+            while loopback.handler.record.withLock({ $0.sessionsEnded }) == 0, waits < 1000 {
+                waits += 1
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(loopback.handler.record.withLock { $0.sessionsEnded } == 1)
         }
+    }
+
+    private func ask(
+        _ request: StorageRequest, times count: Int, _ node: RemoteNode, on loop: any EventLoop
+    ) async throws {
+        let answers = Answers()
+        try await loop.submit {
+            for tag in 0..<count {
+                node.call(request, deadline: .now() + .seconds(30), on: loop, receiver: answers, tag: tag)
+            }
+        }.get()
     }
 
     /// A connection that speaks without knowing the key.

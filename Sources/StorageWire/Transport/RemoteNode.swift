@@ -3,7 +3,7 @@ package import NIOCore
 
 /// A node reached over TCP: one multiplexed connection per event loop, made when the first call needs it.
 ///
-/// A call never leaves its loop. When the peer is known to be down, calls fail at once with `unreachable`; when a connection breaks, so do all
+/// A call never leaves its loop, which has to be one of the node's group. When the peer is known to be down, calls fail at once with `unreachable`; when a connection breaks, so do all
 /// calls on it. Past its deadline a call fails with `deadline`, past `WireLimits.maximumCalls` or `maximumOutput` with `busy`.
 package final class RemoteNode: StorageNode {
     private let links: [RemoteLink]

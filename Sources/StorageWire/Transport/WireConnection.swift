@@ -57,10 +57,11 @@ final class WireConnection: ChannelInboundHandler {
     /// Bytes that wait to be sent.
     var waitingBytes: Int { output.byteCount }
 
-    /// Sends a frame with the others of this turn; before the handshake is over it waits for that.
+    /// Sends a frame with the others of this turn; before the handshake is over it waits for that, and of a broken connection it vanishes.
     ///
     /// - Returns: `false` if the payload is too large for a frame.
     func send(_ header: FrameHeader, encode: (inout ByteBuffer) -> ByteBuffer? = { _ in nil }) -> Bool {
+        guard reason == nil else { return true }
         guard output.append(header, encode: encode) else { return false }
         appended()
         return true
@@ -70,6 +71,7 @@ final class WireConnection: ChannelInboundHandler {
     ///
     /// - Returns: `false` if it is too large for that too.
     func send(_ reply: StorageReply, _ header: FrameHeader) -> Bool {
+        guard reason == nil else { return true }
         guard output.append(reply, header, maximumReply: limits.maximumReply) else { return false }
         appended()
         return true
