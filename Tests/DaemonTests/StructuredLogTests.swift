@@ -90,13 +90,15 @@ struct StructuredLogTests {
         let start = MonotonicClock.system.nanoseconds
         for _ in 0..<5000 { writer.append(line) }
         #expect(MonotonicClock.system.nanoseconds - start < 5_000_000_000)
-        #expect(writer.dropped == 4900)
+        let dropped = writer.dropped
+        #expect(dropped > 4000)
         var text = ""
         while !writer.drain(milliseconds: 1) { text += pipe.read() }
         text += pipe.read()
         #expect(text.contains("dropped "))
         let lines = text.split(separator: "\n")
-        #expect(lines.count(where: { $0.hasPrefix("xxx") }) + Int(writer.dropped) == appended + 5000, "written or counted")
+        let written = lines.count { $0.hasPrefix("xxx") }
+        #expect(written + Int(dropped) == appended + 5000, "every line is written or counted")
     }
 
     @Test(arguments: [

@@ -1,0 +1,46 @@
+# The verbs of the project. `make run` and `make test` are all a newcomer needs.
+DATA ?= ./data
+# Every target may import only what Package.swift says, which keeps the floors apart.
+CHECKS := --explicit-target-dependency-import-check error
+
+.PHONY: run test build unit integration format lint bench-peers
+
+# Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
+run:
+	scripts/install-dependencies build
+	swift build -c release --product ringfort
+	.build/release/ringfort up --data "$(DATA)"
+
+# Everything that has to pass.
+test: unit integration
+
+build:
+	scripts/install-dependencies build
+	swift build $(CHECKS)
+
+# The tests of each target.
+unit:
+	scripts/install-dependencies test
+	swift build --build-tests $(CHECKS)
+	swift test --disable-xctest --skip-build
+
+# Real processes, real clients: uploads, hostile bytes, SIGKILL. `make integration TESTS=test_durability` runs one file.
+TESTS ?=
+integration:
+	scripts/install-dependencies test
+	swift build -c release --product ringfort $(CHECKS)
+	cd Tests/Integration && ../../.venv/bin/python -m unittest $(if $(TESTS),$(TESTS),discover)
+
+format:
+	swift format format -i -r Sources Tests Package.swift
+
+lint:
+	swift format lint --strict -r Sources Tests Package.swift
+	scripts/tidy
+
+# Ringfort, OpenStack Swift and nginx in turn under the same load. `make bench-peers ARGS="--quick --only ringfort,nginx"`.
+ARGS ?=
+bench-peers:
+	scripts/install-dependencies peers
+	swift build -c release --product ringfort
+	/usr/bin/python3 benchmarks/Peers/bench.py $(ARGS)
