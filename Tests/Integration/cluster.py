@@ -1,0 +1,53 @@
+"""Storage servers and a proxy as processes of their own. Every command line of theirs is here."""
+import pathlib
+import secrets
+import shutil
+import tempfile
+
+from ringfort import Client, Process, free_port, ringfort
+
+REPLICAS = 3
+PART_POWER = 8
+
+
+class Cluster:
+    """Three storage processes with one device each, and a proxy."""
+
+    def __init__(self, nodes=3):
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-cluster-"))
+        self.shared = self.scratch / "cluster"
+        self.ports, self.proxy_port = [free_port() for _ in range(nodes)], free_port()
+        self.storage = [self._storage(number) for number in range(nodes)]
+        proxy = ["proxy", "--data", self.shared, "--listen", "127.0.0.1", "--port", self.proxy_port]
+        self.proxy = Process(proxy, self.scratch, "proxy")
+
+    def _storage(self, number):
+        data = self.scratch / f"node{number}"
+        arguments = ["storage", "--cluster", self.shared, "--data", data, "--listen", "127.0.0.1", "--port", self.ports[number]]
+        return Process(arguments, self.scratch, f"storage{number}")
+
+    def create(self):
+        """What an operator gives to every node: rings, the secrets of the cluster, the users."""
+        self.shared.mkdir()
+        for name in ("account", "container", "object"):
+            builder = self.shared / f"{name}.builder"
+            ringfort("ring", "create", builder, PART_POWER, REPLICAS, 0)
+            for number, port in enumerate(self.ports):
+                ringfort("ring", "add", builder, f"r1z{number + 1}-127.0.0.1:{port}/d1", 100)
+            ringfort("ring", "rebalance", builder)
+        self.key = secrets.token_urlsafe(24)
+        ringfort("user", "add", "--data", self.shared, "admin:admin", "--key", self.key, "--role", ".admin")
+
+    def start(self):
+        self.create()
+        for process in (*self.storage, self.proxy):
+            process.start()
+        return self
+
+    def client(self):
+        return Client(self.proxy_port, "admin:admin", self.key)
+
+    def remove(self):
+        for process in (self.proxy, *self.storage):
+            process.kill()
+        shutil.rmtree(self.scratch, ignore_errors=True)
