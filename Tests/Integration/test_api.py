@@ -96,7 +96,7 @@ class ObjectTests(StoreTestCase):
 
     def test_chunked_upload(self):
         pieces = (BODY[i:i + 999] for i in range(0, len(BODY), 999))
-        self.assertEqual(self.client("PUT", self.path, pieces, {"Transfer-Encoding": "chunked"}).status, 201)
+        self.assertEqual(self.client("PUT", self.path, pieces).status, 201)
         self.assertEqual(self.get().body, BODY)
 
     def test_post_replaces_metadata(self):

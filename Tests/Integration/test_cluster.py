@@ -55,7 +55,7 @@ class ClusterTests(unittest.TestCase):
                     self.cluster.storage[2].kill()
                 yield piece
 
-        self.assertEqual(self.client()("PUT", "/c/big", pieces(), {"Transfer-Encoding": "chunked"}).status, 201)
+        self.assertEqual(self.client()("PUT", "/c/big", pieces()).status, 201)
         self.assertEqual(self.client()("GET", "/c/big").body, piece * count)
 
     def test_minority_is_refused_not_answered_with_old_bytes(self):
