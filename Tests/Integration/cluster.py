@@ -1,4 +1,5 @@
 """Storage servers and a proxy as processes of their own. Every command line of theirs is here."""
+
 import pathlib
 import secrets
 import shutil
@@ -23,7 +24,17 @@ class Cluster:
 
     def _storage(self, number):
         data = self.scratch / f"node{number}"
-        arguments = ["storage", "--cluster", self.shared, "--data", data, "--listen", "127.0.0.1", "--port", self.ports[number]]
+        arguments = [
+            "storage",
+            "--cluster",
+            self.shared,
+            "--data",
+            data,
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            self.ports[number],
+        ]
         return Process(arguments, self.scratch, f"storage{number}")
 
     def create(self):

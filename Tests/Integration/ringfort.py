@@ -1,4 +1,5 @@
 """Runs the real `ringfort` binary for the tests and talks to it."""
+
 import collections
 import http.client
 import json

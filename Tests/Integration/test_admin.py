@@ -1,4 +1,5 @@
 """What an operator types and scrapes."""
+
 import json
 import pathlib
 import re
@@ -9,10 +10,27 @@ import unittest
 from ringfort import BINARY, Store, StoreTestCase, call, ringfort, ringfort_json, sign_in
 
 SUBCOMMANDS = [
-    ["up"], ["user"], ["user", "add"], ["user", "remove"], ["user", "list"], ["user", "set-key"], ["ring"],
-    ["ring", "lookup"], ["ring", "create"], ["ring", "add"], ["ring", "set-weight"], ["ring", "set-overload"],
-    ["ring", "remove"], ["ring", "rebalance"], ["ring", "show"], ["ring", "dispersion"], ["ring", "validate"],
-    ["object", "where"], ["status"], ["storage"], ["proxy"],
+    ["up"],
+    ["user"],
+    ["user", "add"],
+    ["user", "remove"],
+    ["user", "list"],
+    ["user", "set-key"],
+    ["ring"],
+    ["ring", "lookup"],
+    ["ring", "create"],
+    ["ring", "add"],
+    ["ring", "set-weight"],
+    ["ring", "set-overload"],
+    ["ring", "remove"],
+    ["ring", "rebalance"],
+    ["ring", "show"],
+    ["ring", "dispersion"],
+    ["ring", "validate"],
+    ["object", "where"],
+    ["status"],
+    ["storage"],
+    ["proxy"],
 ]
 # Debian's python3-swift belongs to Debian's Python.
 OTHER_RINGS = """
@@ -98,7 +116,9 @@ class EndpointTests(StoreTestCase):
             done = subprocess.run(["/usr/bin/python3", "-c", OTHER_RINGS, ring, *names], capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)
             ours = ringfort_json("ring", "lookup", ring, *names, "--prefix", "before", "--suffix", "after")
-            ids = [[r["name"], r["partition"], *([d["id"] for d in r[k]] for k in ("primaries", "handoffs"))] for r in ours]
+            ids = [
+                [r["name"], r["partition"], *([d["id"] for d in r[k]] for k in ("primaries", "handoffs"))] for r in ours
+            ]
             self.assertEqual(ids, json.loads(done.stdout))
             break
         else:
@@ -152,8 +172,15 @@ class UserTests(unittest.TestCase):
 
     def test_mistakes_change_nothing(self):
         before = self.names()
-        for arguments in (["add", "nocolon"], ["add", "a:b", "--role", ".king"], ["remove", "no:body"], ["set-key", "no:body", "--key", "k"],
-                          ["add", "admin:admin", "--key", "k"], ["add", ":", "--key", "k"], ["add", "a/b:c", "--key", "k"]):
+        for arguments in (
+            ["add", "nocolon"],
+            ["add", "a:b", "--role", ".king"],
+            ["remove", "no:body"],
+            ["set-key", "no:body", "--key", "k"],
+            ["add", "admin:admin", "--key", "k"],
+            ["add", ":", "--key", "k"],
+            ["add", "a/b:c", "--key", "k"],
+        ):
             self.assertNotEqual(self.user(*arguments, check=False).returncode, 0, arguments)
         self.assertEqual(self.names(), before)
 
@@ -178,7 +205,9 @@ class UserTests(unittest.TestCase):
         store = Store()
         self.addCleanup(store.remove)
         store.arguments.append("--json")
-        store.process = subprocess.Popen([BINARY, *store.arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        store.process = subprocess.Popen(
+            [BINARY, *store.arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self.addCleanup(store.process.stdout.close)
         facts = json.loads(store.process.stdout.readline())
         self.assertTrue(pathlib.Path(facts["credentials"]).is_file())

@@ -1,4 +1,5 @@
 """ETags, conditions, ranges, listings and metadata over plain HTTP."""
+
 import hashlib
 import http.client
 import json
@@ -44,10 +45,17 @@ class ObjectTests(StoreTestCase):
         date = self.get().headers["Last-Modified"]
         past, future = "Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
         for headers, status in [
-            ({"If_None_Match": f'"{self.etag}"'}, 304), ({"If_None_Match": "*"}, 304), ({"If_None_Match": '"x"'}, 200),
-            ({"If_Match": self.etag}, 200), ({"If_Match": "*"}, 200), ({"If_Match": f'"x", "{self.etag}"'}, 200),
-            ({"If_Match": '"x"'}, 412), ({"If_Modified_Since": date}, 304), ({"If_Modified_Since": past}, 200),
-            ({"If_Modified_Since": "nonsense"}, 200), ({"If_Unmodified_Since": past}, 412),
+            ({"If_None_Match": f'"{self.etag}"'}, 304),
+            ({"If_None_Match": "*"}, 304),
+            ({"If_None_Match": '"x"'}, 200),
+            ({"If_Match": self.etag}, 200),
+            ({"If_Match": "*"}, 200),
+            ({"If_Match": f'"x", "{self.etag}"'}, 200),
+            ({"If_Match": '"x"'}, 412),
+            ({"If_Modified_Since": date}, 304),
+            ({"If_Modified_Since": past}, 200),
+            ({"If_Modified_Since": "nonsense"}, 200),
+            ({"If_Unmodified_Since": past}, 412),
             ({"If_Unmodified_Since": future}, 200),
         ]:
             answer = self.get(**headers)
@@ -64,16 +72,28 @@ class ObjectTests(StoreTestCase):
     def test_single_ranges(self):
         size = len(BODY)
         for text, first, last in [
-            ("bytes=0-0", 0, 0), ("bytes=5-9", 5, 9), ("bytes=100-", 100, size - 1), ("bytes=-7", size - 7, size - 1),
-            (f"bytes=9-{size * 2}", 9, size - 1), (f"bytes=-{size * 2}", 0, size - 1),
+            ("bytes=0-0", 0, 0),
+            ("bytes=5-9", 5, 9),
+            ("bytes=100-", 100, size - 1),
+            ("bytes=-7", size - 7, size - 1),
+            (f"bytes=9-{size * 2}", 9, size - 1),
+            (f"bytes=-{size * 2}", 0, size - 1),
         ]:
             answer = self.get(Range=text)
-            self.assertEqual((answer.status, answer.body), (206, BODY[first:last + 1]), text)
+            self.assertEqual((answer.status, answer.body), (206, BODY[first : last + 1]), text)
             self.assertEqual(answer.headers["Content-Range"], f"bytes {first}-{last}/{size}")
         for text in (f"bytes={size}-", "bytes=-0", f"bytes={size}-{size + 5}"):
             answer = self.get(Range=text)
             self.assertEqual((answer.status, answer.headers["Content-Range"]), (416, f"bytes */{size}"), text)
-        for text in ("bytes=9-5", "bytes=a-b", "lines=1-2", "bytes", "bytes=", "bytes=1-2-3", "bytes=99999999999999999999-x"):
+        for text in (
+            "bytes=9-5",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes",
+            "bytes=",
+            "bytes=1-2-3",
+            "bytes=99999999999999999999-x",
+        ):
             answer = self.get(Range=text)
             self.assertEqual((answer.status, answer.body), (200, BODY), text)
 
@@ -95,7 +115,7 @@ class ObjectTests(StoreTestCase):
         self.assertEqual(self.get(Range="bytes=0-").status, 416)
 
     def test_chunked_upload(self):
-        pieces = (BODY[i:i + 999] for i in range(0, len(BODY), 999))
+        pieces = (BODY[i : i + 999] for i in range(0, len(BODY), 999))
         self.assertEqual(self.client("PUT", self.path, pieces).status, 201)
         self.assertEqual(self.get().body, BODY)
 
@@ -110,8 +130,11 @@ class ObjectTests(StoreTestCase):
 
     def test_metadata_limits(self):
         over = [
-            {"X-Object-Meta-" + "n" * 129: "v"}, {"X-Object-Meta-N": "v" * 257}, {"X-Object-Meta-": "v"},
-            {f"X-Object-Meta-{i}": "v" for i in range(91)}, {f"X-Object-Meta-{i:020}": "v" * 250 for i in range(20)},
+            {"X-Object-Meta-" + "n" * 129: "v"},
+            {"X-Object-Meta-N": "v" * 257},
+            {"X-Object-Meta-": "v"},
+            {f"X-Object-Meta-{i}": "v" for i in range(91)},
+            {f"X-Object-Meta-{i:020}": "v" * 250 for i in range(20)},
         ]
         for headers in over:
             self.assertEqual(self.client("PUT", self.container + "/limits", b"", headers).status, 400, list(headers)[0])
@@ -122,7 +145,9 @@ class ObjectTests(StoreTestCase):
         answer = self.client("COPY", self.path, headers={"Destination": to, "X-Object-Meta-C": "3"})
         self.assertEqual((answer.status, answer.headers["X-Copied-From"]), (201, self.path[1:]))
         copy = self.client("GET", self.container + "/copy%20of")
-        self.assertEqual((copy.body, copy.headers["X-Object-Meta-A"], copy.headers["X-Object-Meta-C"]), (BODY, "1", "3"))
+        self.assertEqual(
+            (copy.body, copy.headers["X-Object-Meta-A"], copy.headers["X-Object-Meta-C"]), (BODY, "1", "3")
+        )
         self.assertEqual(copy.headers["Content-Type"], "text/x-o")
         fresh = {"X-Copy-From": self.path, "X-Fresh-Metadata": "true", "Content-Length": "0"}
         self.assertEqual(self.client("PUT", self.container + "/fresh", headers=fresh).status, 201)
@@ -147,6 +172,14 @@ class ObjectTests(StoreTestCase):
             self.assertEqual(self.client("PUT", self.path, str(number)).status, 201)
             self.assertEqual(self.get().body, str(number).encode())
 
+    def test_dots_are_part_of_a_name(self):
+        names = [".", "..", "a/../b", "a/./b", "../..", "a/.."]
+        for name in names:
+            self.assertEqual(self.client("PUT", f"{self.container}/{name}", name.encode()).status, 201, name)
+        for name in names:
+            self.assertEqual(self.client("GET", f"{self.container}/{name}").body, name.encode())
+        self.assertEqual(self.client.names(self.container), sorted([*names, "o"]))
+
     def test_put_into_no_container(self):
         self.assertEqual(self.client("PUT", "/none/o", b"x").status, 404)
 
@@ -157,16 +190,24 @@ class ListingTests(StoreTestCase):
     def setUp(self):
         super().setUp()
         for name in self.NAMES:
-            self.assertEqual(self.client("PUT", f"{self.container}/{urllib.parse.quote(name)}", name.encode()).status, 201)
+            self.assertEqual(
+                self.client("PUT", f"{self.container}/{urllib.parse.quote(name)}", name.encode()).status, 201
+            )
 
     def list(self, query):
         return self.client.names(self.container, query)
 
     def test_windows(self):
         for query, names in [
-            ("", self.NAMES), ("limit=2", ["a", "a/1"]), ("limit=0", []), ("marker=c", ["d/e/f", "d/g", "z\u00e9"]),
-            ("end_marker=b", ["a", "a/1", "a/2"]), ("prefix=a/", ["a/1", "a/2"]), ("prefix=nothing", []),
-            ("marker=a/1&end_marker=d&prefix=b", ["b::x", "b::y"]), ("reverse=true&limit=2", ["z\u00e9", "d/g"]),
+            ("", self.NAMES),
+            ("limit=2", ["a", "a/1"]),
+            ("limit=0", []),
+            ("marker=c", ["d/e/f", "d/g", "z\u00e9"]),
+            ("end_marker=b", ["a", "a/1", "a/2"]),
+            ("prefix=a/", ["a/1", "a/2"]),
+            ("prefix=nothing", []),
+            ("marker=a/1&end_marker=d&prefix=b", ["b::x", "b::y"]),
+            ("reverse=true&limit=2", ["z\u00e9", "d/g"]),
             ("reverse=true&marker=c&end_marker=a/2", ["b::y", "b::x"]),
         ]:
             self.assertEqual(self.list(query), names, query)
@@ -175,9 +216,12 @@ class ListingTests(StoreTestCase):
         for query, names in [
             ("delimiter=/", ["a", "a/", "b::x", "b::y", "c", "d/", "z\u00e9"]),
             ("delimiter=::", ["a", "a/1", "a/2", "b::", "c", "d/e/f", "d/g", "z\u00e9"]),
-            ("delimiter=/&prefix=d/", ["d/e/", "d/g"]), ("delimiter=/&marker=a/", ["b::x", "b::y", "c", "d/", "z\u00e9"]),
-            ("delimiter=/&limit=2", ["a", "a/"]), ("delimiter=/&reverse=true&limit=3", ["z\u00e9", "d/", "c"]),
-            ("path=d", ["d/g"]), ("path=", ["a", "b::x", "b::y", "c", "z\u00e9"]),
+            ("delimiter=/&prefix=d/", ["d/e/", "d/g"]),
+            ("delimiter=/&marker=a/", ["b::x", "b::y", "c", "d/", "z\u00e9"]),
+            ("delimiter=/&limit=2", ["a", "a/"]),
+            ("delimiter=/&reverse=true&limit=3", ["z\u00e9", "d/", "c"]),
+            ("path=d", ["d/g"]),
+            ("path=", ["a", "b::x", "b::y", "c", "z\u00e9"]),
         ]:
             self.assertEqual(self.list(query), names, query)
 

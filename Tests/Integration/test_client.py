@@ -1,4 +1,6 @@
 """OpenStack's own client, unmodified: whole trees up and down, names as people make them."""
+
+import contextlib
 import hashlib
 import itertools
 import os
@@ -12,9 +14,28 @@ import swiftclient
 from ringfort import CLIENT, StoreTestCase
 
 ODD_NAMES = [
-    "with space", "two  spaces ", "ünïcode ☃ 漢字", "100%", "percent%2Fslash", "what?.txt", "a#b", "-leading", "--help",
-    "quote\"'`", "plus+and&semi;colon:", ".hidden", "..two dots", "tab\there", "back\\slash", "e\u0301 decomposed", "*",
-    "a" * 200, "[brackets]{braces}", "~tilde", "=equals=", "emoji 🦆",
+    "with space",
+    "two  spaces ",
+    "ünïcode ☃ 漢字",
+    "100%",
+    "percent%2Fslash",
+    "what?.txt",
+    "a#b",
+    "-leading",
+    "--help",
+    "quote\"'`",
+    "plus+and&semi;colon:",
+    ".hidden",
+    "..two dots",
+    "tab\there",
+    "back\\slash",
+    "e\u0301 decomposed",
+    "*",
+    "a" * 200,
+    "[brackets]{braces}",
+    "~tilde",
+    "=equals=",
+    "emoji 🦆",
 ]
 # What a Debian has anyway: thousands of small files, some empty. The limit keeps the test short.
 TREES = ["/usr/share/doc", *sorted(map(str, pathlib.Path("/usr/lib").glob("python3*")))]
@@ -59,7 +80,8 @@ class ClientTests(StoreTestCase):
         facts = self.store.credentials()
         environment = {**os.environ, **{k: facts[k] for k in ("ST_AUTH", "ST_USER", "ST_KEY")}}
         done = subprocess.run(
-            [CLIENT, *arguments], cwd=self.work, env=environment, capture_output=True, text=True, timeout=600)
+            [CLIENT, *arguments], cwd=self.work, env=environment, capture_output=True, text=True, timeout=600
+        )
         if check:
             self.assertEqual(done.returncode, 0, f"swift {arguments}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done
@@ -123,8 +145,9 @@ class ClientTests(StoreTestCase):
         self.assertNotEqual(self.swift("stat", self.name, "f", check=False).returncode, 0)
 
     def test_names_that_no_file_can_have(self):
-        names = ["a", "a/", "a//", "a//b", "a/b", "a/b/", "/a", "//", ".", "..", "a/../b", "a/./b", "line\nbreak", "é/", "x" * 1024]
-        with self.connection() as connection:
+        # Names with `.` and `..` between slashes are left to plain HTTP: the client's library resolves them.
+        names = ["a", "a/", "a//", "a//b", "a/b", "a/b/", "/a", "//", "...", "line\nbreak", "é/", "x" * 1024]
+        with contextlib.closing(self.connection()) as connection:
             for name in names:
                 connection.put_object(self.name, name, name.encode())
             listed = [row["name"] for row in connection.get_container(self.name, full_listing=True)[1]]

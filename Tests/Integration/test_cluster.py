@@ -1,4 +1,5 @@
 """Storage and proxy as separate processes, one of which dies in the middle."""
+
 import concurrent.futures
 import hashlib
 import os

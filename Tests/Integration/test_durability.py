@@ -1,4 +1,5 @@
 """What was acknowledged is there after SIGKILL; one directory has one owner; a stop is polite."""
+
 import pathlib
 import random
 import shutil
@@ -16,7 +17,7 @@ WRITERS = 8
 
 
 class Writer(threading.Thread):
-    """Puts and deletes its own keys until the store goes away; remembers what was acknowledged and what was under way."""
+    """Puts and deletes its own keys until the store goes away; remembers what was acknowledged and what was not."""
 
     def __init__(self, store, number, seed):
         super().__init__()
@@ -112,7 +113,8 @@ class StopTests(unittest.TestCase):
     def test_second_owner_is_refused(self):
         port = free_port()
         second = subprocess.run(
-            [BINARY, "up", "--data", self.store.data, "--port", str(port)], capture_output=True, text=True, timeout=20)
+            [BINARY, "up", "--data", self.store.data, "--port", str(port)], capture_output=True, text=True, timeout=20
+        )
         self.assertNotEqual(second.returncode, 0)
         self.assertIn("in use", second.stderr)
         self.assertIn(str(self.store.process.pid), second.stderr)
@@ -121,7 +123,11 @@ class StopTests(unittest.TestCase):
     def test_port_that_is_taken_is_a_clear_error(self):
         with tempfile.TemporaryDirectory() as other:
             second = subprocess.run(
-                [BINARY, "up", "--data", other, "--port", str(self.store.port)], capture_output=True, text=True, timeout=20)
+                [BINARY, "up", "--data", other, "--port", str(self.store.port)],
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
         self.assertNotEqual(second.returncode, 0)
         self.assertIn(str(self.store.port), second.stderr)
 
@@ -138,14 +144,14 @@ class StopTests(unittest.TestCase):
         client("PUT", "/c")
         size = 2_000_000
         head = [f"X-Auth-Token: {client.token}", f"Content-Length: {size}"]
-        with raw.connect(self.store.port, STOP_SECONDS) as upload:
+        with raw.Connection(self.store.port, STOP_SECONDS) as upload:
             upload.sendall(raw.request("PUT", client.account + "/c/o", head, bytes(1_000_000)))
             time.sleep(0.3)
             self.store.signal(signal.SIGTERM)
             for _ in range(10):
                 time.sleep(0.1)
                 upload.sendall(bytes(100_000))
-            self.assertEqual(raw.read_answer(upload)[0], 201)
+            self.assertEqual(upload.answer()[0], 201)
         self.assertEqual(self.store.wait(), 0)
         self.store.start()
         self.assertEqual(self.store.client()("GET", "/c/o").body, bytes(size))
@@ -154,7 +160,7 @@ class StopTests(unittest.TestCase):
         client = self.store.client()
         client("PUT", "/c")
         head = [f"X-Auth-Token: {client.token}", "Content-Length: 1000000"]
-        with raw.connect(self.store.port, STOP_SECONDS) as upload:
+        with raw.Connection(self.store.port, STOP_SECONDS) as upload:
             upload.sendall(raw.request("PUT", client.account + "/c/o", head, bytes(1000)))
             time.sleep(0.3)
             self.store.signal(signal.SIGINT)

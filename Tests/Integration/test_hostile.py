@@ -1,4 +1,5 @@
-"""Bytes that no good client sends. Each gets a clear error or a closed connection, changes nothing, and others go on."""
+"""Bytes that no good client sends: each gets a clear error or a closed connection, changes nothing, and others go on."""
+
 import http.client
 import json
 import os
@@ -42,7 +43,9 @@ class NameTests(HostileTestCase):
 
     def test_raw_bytes_in_the_path(self):
         path = (self.client.account + self.container + "/").encode() + b"\xff\xfe"
-        line = b"PUT " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + self.token_line.encode() + b"\r\n\r\n"
+        line = (
+            b"PUT " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + self.token_line.encode() + b"\r\n\r\n"
+        )
         self.assertIn(self.send(line), {0, 400, 412})
         self.assert_nothing_there()
 
@@ -86,17 +89,17 @@ class LengthTests(HostileTestCase):
 
     def test_body_shorter_than_said(self):
         for size in (10, 300_000, 3_000_000):
-            with raw.connect(self.store.port) as connection:
+            with raw.Connection(self.store.port) as connection:
                 connection.sendall(self.put([f"Content-Length: {size + 1}"], os.urandom(size)))
-            with raw.connect(self.store.port) as connection:
+            with raw.Connection(self.store.port) as connection:
                 connection.sendall(self.put([f"Content-Length: {size + 1}"], os.urandom(size)))
-                connection.shutdown(1)
-                self.assertIn(raw.read_answer(connection)[0], {0, 400, 408, 499})
+                connection.end_sending()
+                self.assertIn(connection.answer()[0], {0, 400, 408, 499})
         self.assert_nothing_there()
 
     def test_overwrite_that_breaks_off_leaves_the_old_object(self):
         self.client("PUT", self.container + "/o", b"old")
-        with raw.connect(self.store.port) as connection:
+        with raw.Connection(self.store.port) as connection:
             connection.sendall(self.put(["Content-Length: 1000000"], bytes(500_000)))
         time.sleep(0.2)
         self.assertEqual(self.client("GET", self.container + "/o").body, b"old")
@@ -104,9 +107,10 @@ class LengthTests(HostileTestCase):
     def test_space_of_broken_uploads_is_given_back(self):
         def used():
             return sum(path.stat().st_blocks for path in self.store.data.rglob("*") if path.is_file()) * 512
+
         before = used()
         for _ in range(10):
-            with raw.connect(self.store.port) as connection:
+            with raw.Connection(self.store.port) as connection:
                 connection.sendall(self.put(["Content-Length: 8000001"], bytes(8_000_000)))
         deadline = time.monotonic() + 10
         while used() > before + (16 << 20) and time.monotonic() < deadline:
@@ -114,20 +118,20 @@ class LengthTests(HostileTestCase):
         self.assertLess(used(), before + (16 << 20))
 
     def test_body_longer_than_said(self):
-        with raw.connect(self.store.port) as connection:
+        with raw.Connection(self.store.port) as connection:
             connection.sendall(self.put(["Content-Length: 3"], b"abcSURPLUS / HTTP/1.1\r\n\r\n"))
-            self.assertEqual(raw.read_answer(connection)[0], 201)
+            self.assertEqual(connection.answer()[0], 201)
             # What follows is a request of its own, and no good one.
-            self.assertIn(raw.read_answer(connection)[0] // 100, (0, 4, 5))
+            self.assertIn(connection.answer()[0] // 100, (0, 4, 5))
         self.assertEqual(self.client("GET", self.container + "/o").body, b"abc")
 
     def test_disconnect_while_reading(self):
         self.client("PUT", self.container + "/big", bytes(32 << 20))
         path = self.client.account + self.container + "/big"
         for _ in range(20):
-            with raw.connect(self.store.port) as connection:
+            with raw.Connection(self.store.port) as connection:
                 connection.sendall(raw.request("GET", path, [self.token_line]))
-                connection.recv(1000)
+                connection.receive()
         self.assertLess(self.store.resident_mib(), 400)
 
 
@@ -139,7 +143,16 @@ class FramingTests(HostileTestCase):
         self.assert_nothing_there()
 
     def test_unknown_transfer_codings(self):
-        for coding in ("gzip", "gzip, chunked", "identity", "chunked, chunked", "chunked, gzip", "xchunked", "chunked;a=b", ""):
+        for coding in (
+            "gzip",
+            "gzip, chunked",
+            "identity",
+            "chunked, chunked",
+            "chunked, gzip",
+            "xchunked",
+            "chunked;a=b",
+            "",
+        ):
             status = self.send(self.put([f"Transfer-Encoding: {coding}"], b"1\r\nx\r\n0\r\n\r\n"))
             self.assertIn(status, {0, 400, 411, 501}, coding)
         self.assertIn(self.send(self.put(["Transfer-Encoding: chunked"] * 2, b"0\r\n\r\n")), {0, 400, 501})
@@ -150,15 +163,23 @@ class FramingTests(HostileTestCase):
 
     def test_broken_chunks(self):
         for body in (
-            b"zz\r\nx\r\n0\r\n\r\n", b"-1\r\nx\r\n0\r\n\r\n", b"fffffffffffffffff\r\nx", b"8000000000000000\r\nx", b"0x1\r\nx\r\n0\r\n\r\n",
-            b"1\r\nxy\r\n0\r\n\r\n", b"1\nx\n0\n\n", b"1 \r\nx\r\n0\r\n\r\n", b"\r\n", b"1;" + b"e" * 100_000 + b"\r\nx\r\n0\r\n\r\n",
+            b"zz\r\nx\r\n0\r\n\r\n",
+            b"-1\r\nx\r\n0\r\n\r\n",
+            b"fffffffffffffffff\r\nx",
+            b"8000000000000000\r\nx",
+            b"0x1\r\nx\r\n0\r\n\r\n",
+            b"1\r\nxy\r\n0\r\n\r\n",
+            b"1\nx\n0\n\n",
+            b"1 \r\nx\r\n0\r\n\r\n",
+            b"\r\n",
+            b"1;" + b"e" * 100_000 + b"\r\nx\r\n0\r\n\r\n",
             b"1\r\nx\r\n0\r\n" + b"T: v\r\n" * 20_000 + b"\r\n",
         ):
             self.assertIn(self.send(self.put(["Transfer-Encoding: chunked"], body)), REFUSED | {413, 431}, body[:30])
         self.assert_nothing_there()
 
     def test_chunked_upload_that_breaks_off(self):
-        with raw.connect(self.store.port) as connection:
+        with raw.Connection(self.store.port) as connection:
             connection.sendall(self.put(["Transfer-Encoding: chunked"], b"3e8\r\n" + bytes(1000) + b"\r\n"))
         time.sleep(0.2)
         self.assert_nothing_there()
@@ -166,8 +187,17 @@ class FramingTests(HostileTestCase):
     def test_head_syntax(self):
         good = "Content-Length: 0"
         for lines in (
-            ["X-A: b\r\n folded", good], ["X-A: b\r\n\tfolded", good], [" X-A: b", good], ["X-A : b", good], ["no colon", good],
-            [": empty", good], ["X A: b", good], [b"X-\xff: b", good], [b"X-A: a\rb", good], [b"X-A: a\x01b", good], ["X(A): b", good],
+            ["X-A: b\r\n folded", good],
+            ["X-A: b\r\n\tfolded", good],
+            [" X-A: b", good],
+            ["X-A : b", good],
+            ["no colon", good],
+            [": empty", good],
+            ["X A: b", good],
+            [b"X-\xff: b", good],
+            [b"X-A: a\rb", good],
+            [b"X-A: a\x01b", good],
+            ["X(A): b", good],
         ):
             self.assertIn(self.send(self.put(lines)), REFUSED, lines)
         self.assert_nothing_there()
@@ -181,14 +211,22 @@ class FramingTests(HostileTestCase):
 
     def test_request_lines(self):
         for line in (
-            b"GET /healthcheck\r\n\r\n", b"GET  /healthcheck HTTP/1.1\r\n\r\n", b"GET /healthcheck HTTP/9.9\r\n\r\n", b"\r\n" * 100,
-            b"GET /health check HTTP/1.1\r\n\r\n", b"G\0T / HTTP/1.1\r\n\r\n", b"GET /\x00 HTTP/1.1\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600), os.urandom(5000) + b"\r\n\r\n",
+            b"GET /healthcheck\r\n\r\n",
+            b"GET  /healthcheck HTTP/1.1\r\n\r\n",
+            b"GET /healthcheck HTTP/9.9\r\n\r\n",
+            b"\r\n" * 100,
+            b"GET /health check HTTP/1.1\r\n\r\n",
+            b"G\0T / HTTP/1.1\r\n\r\n",
+            b"GET /\x00 HTTP/1.1\r\n\r\n",
+            b"A" * 100_000 + b"\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600),
+            os.urandom(5000) + b"\r\n\r\n",
         ):
-            with raw.connect(self.store.port) as connection:
+            with raw.Connection(self.store.port) as connection:
                 connection.sendall(line)
-                connection.shutdown(1)
-                self.assertIn(raw.read_answer(connection)[0], {0, 400, 405, 414, 431, 501, 505}, line[:30])
+                connection.end_sending()
+                self.assertIn(connection.answer()[0], {0, 400, 405, 414, 431, 501, 505}, line[:30])
 
     def test_unknown_methods(self):
         for method in ("BREW", "TRACE", "CONNECT", "get", "M" * 1000):
@@ -201,9 +239,12 @@ class FramingTests(HostileTestCase):
         inner = raw.request("DELETE", victim, [self.token_line])
         chunks = b"0\r\n\r\n" + inner
         for headers in (
-            [f"Content-Length: {len(chunks)}", "Transfer-Encoding: chunked"], ["Transfer-Encoding: xchunked", "Content-Length: 5"],
-            ["Transfer-Encoding:\x0bchunked", f"Content-Length: {len(chunks)}"], ["X: y\r\n Transfer-Encoding: chunked"],
-            ["Content-Length: 0\r\n folded", f"Content-Length: {len(chunks)}"], ["Transfer-Encoding\r\n: chunked"],
+            [f"Content-Length: {len(chunks)}", "Transfer-Encoding: chunked"],
+            ["Transfer-Encoding: xchunked", "Content-Length: 5"],
+            ["Transfer-Encoding:\x0bchunked", f"Content-Length: {len(chunks)}"],
+            ["X: y\r\n Transfer-Encoding: chunked"],
+            ["Content-Length: 0\r\n folded", f"Content-Length: {len(chunks)}"],
+            ["Transfer-Encoding\r\n: chunked"],
         ):
             raw.send(self.store.port, self.put(headers, chunks))
             self.assertEqual(self.client("GET", self.container + "/victim").body, b"here", headers)
@@ -212,15 +253,10 @@ class FramingTests(HostileTestCase):
         for number in range(3):
             self.client("PUT", f"{self.container}/p{number}", str(number))
         paths = [f"{self.client.account}{self.container}/p{number}" for number in range(3)]
-        with raw.connect(self.store.port) as connection:
+        with raw.Connection(self.store.port) as connection:
             connection.sendall(b"".join(raw.request("GET", path, [self.token_line]) for path in paths))
-            received = b""
-            while received.count(b"HTTP/1.1 200") < 3 or not received.endswith(b"2"):
-                piece = connection.recv(65536)
-                self.assertTrue(piece, received)
-                received += piece
-        bodies = [part[:1] for part in received.split(b"\r\n\r\n")[1:]]
-        self.assertEqual(bodies, [b"0", b"1", b"2"])
+            answers = [connection.answer() for _ in range(3)]
+        self.assertEqual([(status, body) for status, _, body in answers], [(200, b"0"), (200, b"1"), (200, b"2")])
 
 
 class FloodTests(HostileTestCase):
@@ -235,7 +271,7 @@ class FloodTests(HostileTestCase):
 
     def test_head_without_an_end(self):
         sent = 0
-        with raw.connect(self.store.port) as connection:
+        with raw.Connection(self.store.port) as connection:
             connection.sendall(b"GET /healthcheck HTTP/1.1\r\n")
             try:
                 while sent < 64 << 20:
@@ -247,7 +283,7 @@ class FloodTests(HostileTestCase):
         self.assertLess(self.store.resident_mib(), 400)
 
     def test_slow_heads_cost_nobody_else_anything(self):
-        slow = [raw.connect(self.store.port, HEAD_SECONDS) for _ in range(300)]
+        slow = [raw.Connection(self.store.port, HEAD_SECONDS) for _ in range(300)]
         try:
             for connection in slow:
                 connection.sendall(b"GET /healthcheck HTTP/1.1\r\nX-Slow: ")
@@ -273,7 +309,7 @@ class FloodTests(HostileTestCase):
     def test_reader_that_stops_reading_does_not_fill_memory(self):
         self.client("PUT", self.container + "/big", bytes(64 << 20))
         request = raw.request("GET", self.client.account + self.container + "/big", [self.token_line])
-        stopped = [raw.connect(self.store.port) for _ in range(16)]
+        stopped = [raw.Connection(self.store.port) for _ in range(16)]
         for connection in stopped:
             connection.sendall(request)
         time.sleep(1)
@@ -304,7 +340,13 @@ class TokenTests(HostileTestCase):
 
     def test_wrong_keys(self):
         facts = self.store.credentials()
-        for user, key in [(facts["ST_USER"], "wrong"), (facts["ST_USER"], ""), ("nobody:nobody", "x"), ("", ""), ("no-colon", "x")]:
+        for user, key in [
+            (facts["ST_USER"], "wrong"),
+            (facts["ST_USER"], ""),
+            ("nobody:nobody", "x"),
+            ("", ""),
+            ("no-colon", "x"),
+        ]:
             self.assertEqual(sign_in(self.store.port, user, key).status, 401, user)
         self.assertEqual(call(self.store.port, "GET", "/auth/v1.0").status, 401)
 
@@ -319,7 +361,16 @@ class TokenTests(HostileTestCase):
 
 class OtherInputTests(HostileTestCase):
     def test_queries(self):
-        for query in ("limit=abc", "limit=-1", "limit=99999999999999999999", "format=%ff", "marker=%ff", "delimiter=%00", "&&&=", "a" * 5000):
+        for query in (
+            "limit=abc",
+            "limit=-1",
+            "limit=99999999999999999999",
+            "format=%ff",
+            "marker=%ff",
+            "delimiter=%00",
+            "&&&=",
+            "a" * 5000,
+        ):
             status = self.client("GET", f"{self.container}?{query}").status
             self.assertIn(status // 100, (2, 4), query)
 
@@ -328,7 +379,7 @@ class OtherInputTests(HostileTestCase):
         self.assertEqual(limits["max_object_name_length"], 1024)
 
     def test_connections_that_say_nothing(self):
-        silent = [raw.connect(self.store.port) for _ in range(500)]
+        silent = [raw.Connection(self.store.port) for _ in range(500)]
         connection = http.client.HTTPConnection("127.0.0.1", self.store.port, timeout=5)
         connection.request("GET", "/healthcheck")
         self.assertEqual(connection.getresponse().status, 200)

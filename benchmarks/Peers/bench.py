@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs the same load against Ringfort and its peers on this machine and prints one table.
 
-    make bench-peers ARGS="--quick --only ringfort,nginx"
+make bench-peers ARGS="--quick --only ringfort,nginx"
 """
+
 import argparse
 import json
 import os
@@ -25,9 +26,13 @@ DEFAULT_SYSTEMS = ("nginx", "openstack-swift", "ringfort")
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look in a few minutes: one run of everything, few objects")
+    parser.add_argument(
+        "--quick", action="store_true", help="a look in a few minutes: one run of everything, few objects"
+    )
     parser.add_argument("--only", help="systems, comma separated: " + ",".join(SYSTEMS))
-    parser.add_argument("--with-rgw", action="store_true", help="also Ceph's gateway (installs it; 3 OSDs of 15 GiB, sparse)")
+    parser.add_argument(
+        "--with-rgw", action="store_true", help="also Ceph's gateway (installs it; 3 OSDs of 15 GiB, sparse)"
+    )
     parser.add_argument("--rows", help="rows, comma separated: " + ",".join(ROWS))
     parser.add_argument("--objects", type=int, help="size of Ringfort's key set (1,000,000; quick: 20,000)")
     parser.add_argument("--peer-objects", type=int, help="size of the other systems' key sets (5,000; quick: 500)")
@@ -35,7 +40,9 @@ def arguments():
     parser.add_argument("--seconds", type=int, help="length of a run of wrk and of listings (10; quick: 3)")
     parser.add_argument("--large", type=int, help="objects of 64 MiB in a run (8; quick: 2)")
     parser.add_argument("--uploads", help="parallel uploads of the memory row, COUNTxMIB (64x128; quick: 16x16)")
-    parser.add_argument("--state", type=pathlib.Path, help="directory for everything, kept afterwards (a temporary one, removed)")
+    parser.add_argument(
+        "--state", type=pathlib.Path, help="directory for everything, kept afterwards (a temporary one, removed)"
+    )
     parser.add_argument("--out", type=pathlib.Path, help="write every figure to this file as JSON")
     options = parser.parse_args()
     defaults = dict(objects=1_000_000, peer_objects=5000, runs=3, seconds=10, large=8, uploads="64x128")
@@ -93,7 +100,12 @@ class Run:
 
     @staticmethod
     def measurements(system, load):
-        all_rows = {"put": load.put_small, "get": load.get_small, "large-put": load.put_large, "large-get": load.get_large}
+        all_rows = {
+            "put": load.put_small,
+            "get": load.get_small,
+            "large-put": load.put_large,
+            "large-get": load.get_large,
+        }
         if system.names:
             all_rows["list"] = load.listing
         return all_rows
@@ -124,13 +136,14 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(options, state.resolve())
     try:
-        for figures in (dict(zip(("md5", "disk", "disk, three copies"), values)) for values in limits(state, options)):
+        for figures in raw_limits(state, options.runs):
             run.note("raw", "limits", figures)
         for name in options.only:
             run.measure(name)
     finally:
         if options.out:
-            options.out.write_text(json.dumps({"machine": machine(), "options": vars(options), "figures": run.figures}, default=str, indent=1))
+            facts = {"machine": machine(), "options": vars(options), "figures": run.figures}
+            options.out.write_text(json.dumps(facts, default=str, indent=1))
         if run.figures:
             print(f"\n{machine()}; {options.objects:,} objects, {options.runs} runs of {options.seconds} s\n")
             print(table.render(run.figures))
@@ -138,14 +151,10 @@ def main():
             shutil.rmtree(state, ignore_errors=True)
 
 
-def limits(state, options):
-    """The raw limits, one tuple per run."""
-    raw = raw_limits(state, options.runs)
-    return [(md5, raw["disk"][i], raw["disk, three copies"][i]) for i, md5 in enumerate(raw["md5"])]
-
-
 def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    with open("/proc/cpuinfo") as file:
+        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    model = models[0] if models else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return f"{os.cpu_count()} x {model}, {memory} GiB, {time.strftime('%Y-%m-%d')}"
 

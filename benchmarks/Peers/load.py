@@ -1,4 +1,5 @@
 """The same load for every system: wrk for small objects, curl for large ones."""
+
 import http.client
 import json
 import os
@@ -84,7 +85,9 @@ class Load:
             result = self._wrk(FILL_SLICE, op="fill", base=base, size=SMALL, start=start, threads=2, limit=left)
             done = min(result["n"])
             if result["bad"] > CLIENTS + result["good"] // 100:
-                raise SystemExit(f"{self.system.name}: {result['bad']} of {result['bad'] + result['good']} writes failed")
+                raise SystemExit(
+                    f"{self.system.name}: {result['bad']} of {result['bad'] + result['good']} writes failed"
+                )
             if done >= left - 1 and result["good"] >= 2 * left - CLIENTS:
                 break
             # What was under way when the slice ended is written again.
@@ -97,8 +100,11 @@ class Load:
         cpu = self.system.processes.cpu_seconds() - before
         good = result["requests"] - result["bad_status"]
         return {
-            "per_second": good / result["seconds"], "cpu_us": cpu * 1e6 / max(1, good), "p50_ms": result["p50_ms"],
-            "p99_ms": result["p99_ms"], "errors": result["errors"] + result["bad_status"],
+            "per_second": good / result["seconds"],
+            "cpu_us": cpu * 1e6 / max(1, good),
+            "p50_ms": result["p50_ms"],
+            "p99_ms": result["p99_ms"],
+            "errors": result["errors"] + result["bad_status"],
         }
 
     def _wrk(self, seconds, **operation):
@@ -135,7 +141,18 @@ class Load:
         return path
 
     def _curl(self, method, path, source):
-        command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:", "-H", f"X-Auth-Token: {self.system.token}"]
+        command = [
+            "curl",
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-H",
+            "Expect:",
+            "-H",
+            f"X-Auth-Token: {self.system.token}",
+        ]
         command += ["-T", source] if method == "PUT" else []
         url = f"http://127.0.0.1:{self.system.port}{urllib.parse.quote(path)}"
         return subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,4 +1,5 @@
 """What processes cost, and what the machine can do at all."""
+
 import os
 import re
 import statistics
@@ -72,7 +73,7 @@ class PeakMemory:
 
 
 def raw_limits(directory, runs):
-    """MB/s of MD5 on one core, and of 64 MiB files written and synced: one at a time, and three at a time."""
+    """For each run MB/s of MD5 on one core, and of 64 MiB files written and synced, one or three at a time."""
     size = 64 << 20
     block = os.urandom(1 << 20)
 
@@ -97,21 +98,24 @@ def raw_limits(directory, runs):
         return size / 1e6 / seconds
 
     rate(1)
-    return {
-        "md5": [_md5() for _ in range(runs)],
-        "disk": [rate(1) for _ in range(2 * runs + 1)],
-        "disk, three copies": [rate(3) for _ in range(2 * runs + 1)],
-    }
+    return [
+        {"md5": _md5(), "disk": _median_of_five(rate, 1), "disk, three copies": _median_of_five(rate, 3)}
+        for _ in range(runs)
+    ]
+
+
+def _median_of_five(rate, copies):
+    return statistics.median(rate(copies) for _ in range(5))
 
 
 def _md5():
     done = subprocess.run(
-        ["openssl", "speed", "-seconds", "1", "-bytes", "1048576", "-evp", "md5"], capture_output=True, text=True, check=True)
+        ["openssl", "speed", "-seconds", "1", "-bytes", "1048576", "-evp", "md5"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return float(done.stdout.split()[-1].rstrip("k")) * 1000 / 1e6
-
-
-def median(values):
-    return statistics.median(values)
 
 
 def _read(path):

@@ -1,4 +1,5 @@
 """The systems that are compared: each starts on loopback, keeps its state in one directory, and stops."""
+
 import getpass
 import http.client
 import os
@@ -55,14 +56,22 @@ class System:
     def spawn(self, command, **options):
         log = open(self.directory / f"{pathlib.Path(command[0]).name}.log", "a")
         process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **options,
+        )
         self.running.append(process)
         return process
 
     def call(self, method, path, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            connection.request(method, path, headers={"X-Auth-Token": self.token, "Content-Length": "0", **(headers or {})})
+            connection.request(
+                method, path, headers={"X-Auth-Token": self.token, "Content-Length": "0", **(headers or {})}
+            )
             answer = connection.getresponse()
             answer.read()
             return answer
@@ -78,7 +87,9 @@ class System:
             except OSError:
                 pass
             if time.monotonic() > deadline:
-                raise SystemExit(f"{self.name} does not answer; its logs are in {self.directory} (keep them with --state)")
+                raise SystemExit(
+                    f"{self.name} does not answer; its logs are in {self.directory} (keep them with --state)"
+                )
             time.sleep(0.05)
 
     def sign_in(self, user, key, path="/auth/v1.0"):
@@ -122,7 +133,9 @@ class Ringfort(System):
         out = self.directory / "ringfort.log"
         seen = out.stat().st_size if out.exists() else 0
         begun = time.monotonic()
-        process = self.spawn([ROOT / ".build/release/ringfort", "up", "--data", self.directory / "data", "--port", self.port])
+        process = self.spawn(
+            [ROOT / ".build/release/ringfort", "up", "--data", self.directory / "data", "--port", self.port]
+        )
         while not any(line.startswith("ready") for line in self._output(out, seen)):
             if process.poll() is not None or time.monotonic() > begun + 60:
                 raise SystemExit("ringfort did not become ready:\n" + "\n".join(self._output(out, seen)[-20:]))
@@ -130,7 +143,9 @@ class Ringfort(System):
         seconds = time.monotonic() - begun
         facts = dict(
             line.removeprefix("export ").split("=", 1)
-            for line in (self.directory / "data/credentials.env").read_text().splitlines() if "=" in line)
+            for line in (self.directory / "data/credentials.env").read_text().splitlines()
+            if "=" in line
+        )
         self.sign_in(facts["ST_USER"].strip("'\""), facts["ST_KEY"].strip("'\""))
         return seconds
 
@@ -159,8 +174,13 @@ class Nginx(System):
                 shutil.chown(self.directory / part, "www-data", "www-data")
         (self.directory / "root/4k").write_bytes(os.urandom(4096))
         fill_in(
-            "nginx.conf.in", self.directory / "nginx.conf", dir=self.directory, port=self.port, cores=CORES,
-            user="user www-data;" if root else "")
+            "nginx.conf.in",
+            self.directory / "nginx.conf",
+            dir=self.directory,
+            port=self.port,
+            cores=CORES,
+            user="user www-data;" if root else "",
+        )
         binary = shutil.which("nginx") or "/usr/sbin/nginx"
         self.spawn([binary, "-c", self.directory / "nginx.conf", "-g", "daemon off;"])
         self.wait_for("/4k")
@@ -170,7 +190,7 @@ class Nginx(System):
 
 
 class OpenStackSwift(System):
-    """Debian's packages: one proxy, three replicas on four devices, servers for accounts, containers and each object device.
+    """Debian's packages: a proxy, three replicas on four devices, servers for accounts, containers, each device.
 
     Of /etc/swift only the package's swift.conf is read (hash prefix, policies); nothing there is written.
     """
@@ -191,11 +211,23 @@ class OpenStackSwift(System):
             # Objects: one process for each device's port, as its operators do.
             workers = "servers_per_port = 1" if kind == "object" else f"workers = {CORES}"
             fill_in(
-                "openstack-swift/storage-server.conf.in", self.directory / f"{kind}-server.conf", dir=self.directory,
-                port=port, kind=kind, user=self.user, workers=workers)
+                "openstack-swift/storage-server.conf.in",
+                self.directory / f"{kind}-server.conf",
+                dir=self.directory,
+                port=port,
+                kind=kind,
+                user=self.user,
+                workers=workers,
+            )
         fill_in(
-            "openstack-swift/proxy-server.conf.in", self.directory / "proxy-server.conf", dir=self.directory, port=self.port,
-            cores=CORES, user=self.user, memcached_port=memcached)
+            "openstack-swift/proxy-server.conf.in",
+            self.directory / "proxy-server.conf",
+            dir=self.directory,
+            port=self.port,
+            cores=CORES,
+            user=self.user,
+            memcached_port=memcached,
+        )
         as_user = ["-u", self.user] if os.getuid() == 0 else []
         self.spawn(["memcached", *as_user, "-l", "127.0.0.1", "-p", memcached, "-m", "256", "-c", "4096"])
         for kind in ("account", "container", "object", "proxy"):
@@ -217,7 +249,13 @@ class OpenStackSwift(System):
     def fill_listing(self):
         """The rows of the listing without their objects."""
         self.container(self.listed)
-        command = [DEBIAN_PYTHON, HERE / "openstack-swift/fill_listing.py", self.directory, self.listed, str(self.names)]
+        command = [
+            DEBIAN_PYTHON,
+            HERE / "openstack-swift/fill_listing.py",
+            self.directory,
+            self.listed,
+            str(self.names),
+        ]
         subprocess.run(command, check=True, user=self.user if os.getuid() == 0 else None)
 
     def _make_directories(self):
@@ -243,7 +281,7 @@ class OpenStackSwift(System):
 
 
 class CephGateway(System):
-    """Debian's Ceph: one monitor, one manager, three OSDs, a gateway, pools of size three. Slow to start, so only on request."""
+    """Debian's Ceph: one monitor, one manager, three OSDs, a gateway, pools of size three.."""
 
     name = "ceph-rgw"
 
@@ -255,7 +293,9 @@ class CephGateway(System):
 
     @property
     def processes(self):
-        return Processes(int(path.read_text()) for path in (self.directory / "run").glob("*.pid") if ".self" not in path.name)
+        return Processes(
+            int(path.read_text()) for path in (self.directory / "run").glob("*.pid") if ".self" not in path.name
+        )
 
     def stop(self):
         environment = {**os.environ, "STATE": str(self.directory), "PORT": str(self.port)}

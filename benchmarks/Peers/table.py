@@ -1,4 +1,5 @@
 """Figures as one table: medians, the lowest and highest run, and the ratios that are promised."""
+
 import statistics
 
 NAMES = {"ringfort": "Ringfort", "openstack-swift": "OpenStack Swift", "ceph-rgw": "Ceph RGW", "nginx": "nginx"}
@@ -14,7 +15,14 @@ class Row:
 
 
 ROWS = [
-    Row("4 KiB PUT, 3 replicas, synced, 64 clients", "put", "per_second", "/s", floor=8000, peers={"openstack-swift": 100}),
+    Row(
+        "4 KiB PUT, 3 replicas, synced, 64 clients",
+        "put",
+        "per_second",
+        "/s",
+        floor=8000,
+        peers={"openstack-swift": 100},
+    ),
     Row("- CPU in all roles together", "put", "cpu_us", "us", -1, floor=100),
     Row("- p50", "put", "p50_ms", "ms", -1, digits=1),
     Row("- p99", "put", "p99_ms", "ms", -1, digits=1),
@@ -22,9 +30,22 @@ ROWS = [
     Row("- CPU in all roles together", "get", "cpu_us", "us", -1),
     Row("- p50", "get", "p50_ms", "ms", -1, digits=1),
     Row("- p99", "get", "p99_ms", "ms", -1, digits=1),
-    Row("64 MiB GET, 1 client", "large-get", "mb_per_second", "MB/s", floor=900, peers={"nginx": 0.4, "openstack-swift": 2.5}),
-    Row("64 MiB PUT, 3 replicas, synced, 1 client", "large-put", "mb_per_second", "MB/s", floor=250,
-        peers={"openstack-swift": 1.5, "raw": 0.7}),
+    Row(
+        "64 MiB GET, 1 client",
+        "large-get",
+        "mb_per_second",
+        "MB/s",
+        floor=900,
+        peers={"nginx": 0.4, "openstack-swift": 2.5},
+    ),
+    Row(
+        "64 MiB PUT, 3 replicas, synced, 1 client",
+        "large-put",
+        "mb_per_second",
+        "MB/s",
+        floor=250,
+        peers={"openstack-swift": 1.5, "raw": 0.7},
+    ),
     Row("1,000 names with a delimiter, p50", "list", "ms", "ms", -1, floor=10, digits=1),
     Row("memory, idle", "idle", "rss_mib", "MiB", -1, floor=60),
     Row("memory, filled", "filled", "rss_mib", "MiB", -1, floor=300),
@@ -42,7 +63,9 @@ def render(figures):
     lines = [head, ["---"] * len(head)]
     for row in ROWS:
         if any(_values(figures, name, row) for name in systems):
-            lines.append([row.label, *(_cell(_values(figures, name, row), row) for name in systems), *_promise(figures, row)])
+            lines.append(
+                [row.label, *(_cell(_values(figures, name, row), row) for name in systems), *_promise(figures, row)]
+            )
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = [_limits(figures), _errors(figures)]
     return "\n\n".join([text, *filter(None, notes)])
@@ -101,6 +124,8 @@ def _limits(figures):
 def _errors(figures):
     found = [
         f"{NAMES[system]} {row}: {sum(run.get('errors', 0) for run in runs)}"
-        for system, rows in figures.items() for row, runs in rows.items() if sum(run.get("errors", 0) for run in runs)
+        for system, rows in figures.items()
+        for row, runs in rows.items()
+        if sum(run.get("errors", 0) for run in runs)
     ]
     return "Failed requests: " + ", ".join(found) if found else ""

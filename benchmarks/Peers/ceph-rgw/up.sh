@@ -1,25 +1,25 @@
 #!/bin/bash
-# Ceph with an object gateway from Debian packages, without systemd: 1 mon, 1
-# mgr, 3 OSDs (bluestore, each on a sparse file), pools of size 3, radosgw
-# (beast) on 127.0.0.1. Running it again starts what is not running.
+# Ceph with an object gateway from Debian's packages, without systemd: one monitor, one manager, three OSDs (bluestore, each on
+# a sparse file), pools of size three, the gateway on 127.0.0.1. Needs root. STATE and PORT come from the caller.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-install_packages() {
-    local want=(ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl jq) missing=() p
-    for p in "${want[@]}"; do
-        dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
-    done
-    [ ${#missing[@]} -eq 0 ] && return
-    local made_policy=
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; made_policy=1
+for tool in ceph-mon ceph-mgr ceph-osd radosgw jq; do
+    command -v $tool >/dev/null || missing=1
+done
+if [ -n "${missing:-}" ]; then
+    # Nothing is to be started by the packages themselves.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        trap 'rm -f $policy' EXIT
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=900 install -y --no-install-recommends "${missing[@]}"
-    if [ -n "$made_policy" ]; then rm -f /usr/sbin/policy-rc.d; fi
-}
+    apt-get -q update
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=900 install --no-install-recommends \
+        ceph-mon ceph-mgr ceph-osd radosgw ceph-common jq
+fi
 
-install_packages
 mkdir -p "$STATE"/{run,log,keyring,crash}
 [ -s "$STATE/fsid" ] || cat /proc/sys/kernel/random/uuid >"$STATE/fsid"
 FSID=$(cat "$STATE/fsid")
@@ -75,47 +75,11 @@ start rgw.a radosgw -c "$CONF" -n client.rgw.a -f
 for i in $(seq 240); do curl -s -o /dev/null "http://127.0.0.1:$PORT/" && break; sleep 0.5; done
 
 user() { timeout 120 radosgw-admin -c "$CONF" "$@" >/dev/null; }
-if [ ! -e "$STATE/users.done" ]; then
-    log "creating users"
-    user user create --uid=test --display-name=Tester --email=tester@example.com \
-        --access-key=testaccess --secret-key=testsecret
-    user subuser create --uid=test --subuser=test:tester --access=full
-    user key create --subuser=test:tester --key-type=swift --secret-key=testing
-    user user create --uid=test2 --display-name=Tester2 --email=tester2@example.com \
-        --access-key=testaccess2 --secret-key=testsecret2
-    user subuser create --uid=test2 --subuser=test2:tester2 --access=full
-    user key create --subuser=test2:tester2 --key-type=swift --secret-key=testing2
-    touch "$STATE/users.done"
-fi
 if [ ! -e "$STATE/bench-user.done" ]; then
-    # The measurements have a user of their own: functional suites empty theirs.
-    user user create --uid=bench --display-name=Bench --email=bench@example.com \
-        --access-key=benchaccess --secret-key=benchsecret
+    user user create --uid=bench --display-name=Bench --email=bench@example.com
     user subuser create --uid=bench --subuser=bench:bench --access=full
     user key create --subuser=bench:bench --key-type=swift --secret-key=benchmark
     touch "$STATE/bench-user.done"
 fi
 
-pids=$(for p in mon.a mgr.x $(seq -f 'osd.%g' 0 $((OSDS - 1))) rgw.a; do printf '%s ' "$STATE/run/$p.pid"; done)
-cat >"$ENV_FILE" <<END
-# Ceph object gateway anchor: Swift API (auth v1) and S3 API on one port.
-NAME=ceph-rgw
-ST_AUTH=http://127.0.0.1:$PORT/auth/v1.0
-ST_USER=test:tester
-ST_KEY=testing
-ST_USER2=test2:tester2
-ST_KEY2=testing2
-S3_ENDPOINT=http://127.0.0.1:$PORT
-S3_REGION=default
-S3_ACCESS_KEY=testaccess
-S3_SECRET_KEY=testsecret
-S3_ACCESS_KEY2=testaccess2
-S3_SECRET_KEY2=testsecret2
-SERVER_PIDFILES="${pids% }"
-DATA_DIR=$STATE
-END
-sed -e 's/^ST_USER=.*/ST_USER=bench:bench/' -e 's/^ST_KEY=.*/ST_KEY=benchmark/' -e 's/^S3_ACCESS_KEY=.*/S3_ACCESS_KEY=benchaccess/' \
-    -e 's/^S3_SECRET_KEY=.*/S3_SECRET_KEY=benchsecret/' "$ENV_FILE" >"${ENV_FILE%.env}-bench.env"
-"$HERE/../openstack-swift/verify.sh" "${ENV_FILE%.env}-bench.env"
-touch "$READY_FILE"
 log "ready on http://127.0.0.1:$PORT"
