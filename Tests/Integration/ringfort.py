@@ -99,6 +99,7 @@ class Store(Process):
         self.data, self.port = self.scratch / "data", free_port()
         arguments = ["up", "--data", self.data, "--listen", "127.0.0.1", "--port", self.port]
         super().__init__(arguments, self.scratch, "up")
+        self.clients = []
 
     def credentials(self):
         pairs = {}
@@ -109,10 +110,14 @@ class Store(Process):
         return pairs
 
     def client(self, user=None, key=None):
+        """A signed-in user, the administrator unless said; closed with the store."""
         facts = self.credentials()
-        return Client(self.port, user or facts["ST_USER"], key or facts["ST_KEY"])
+        self.clients.append(Client(self.port, user or facts["ST_USER"], key or facts["ST_KEY"]))
+        return self.clients[-1]
 
     def remove(self):
+        for client in self.clients:
+            client.close()
         self.kill()
         shutil.rmtree(self.scratch, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Bytes that no good client sends: each gets a clear error or a closed connection, changes nothing, and others go on."""
+"""Bytes that no good client sends: each gets a clear error or a closed connection, changes nothing, others go on."""
 
 import http.client
 import json
