@@ -85,7 +85,7 @@ extension DeviceLog {
         for thread in threads { thread?.join() }
         while stream.commitOnce() {}
         removeRetiredBlobs()
-        stream.writeClosingRecord()
+        stream.seal()
         if stream.figures.withLock({ $0.failure }) == nil {
             do {
                 try finishFlush()

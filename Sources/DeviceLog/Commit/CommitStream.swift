@@ -67,16 +67,15 @@ final class CommitStream: @unchecked Sendable {
     /// Whether part of what was taken from the queue still waits.
     var hasMore: Bool { next < waiting.count }
 
-    /// Seals the log: a last record by which the next start knows that every batch before it was synced.
-    func writeClosingRecord() {
-        guard failure == nil, writer.isWriting else { return }
-        if writer.room < RecordHeader.size {
-            do { try writer.roll() } catch { return }
+    /// Seals the log, by which the next start knows that every batch was synced.
+    func seal() {
+        guard failure == nil else { return }
+        do {
+            try writer.seal()
+        } catch {
+            failure = DeviceLogError(error)
+            logger.error("The log cannot be sealed", metadata: ["errno": "\(error.errno)"])
         }
-        buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
-        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
-        _ = buffer.append(RecordHeader(kind: .closed), metadata: nothing, body: nothing)
-        writeBuffer()
     }
 
     // MARK: One batch
@@ -152,7 +151,6 @@ final class CommitStream: @unchecked Sendable {
     }
 
     /// Nil when the batch is durable.
-    @discardableResult
     private func writeBuffer() -> DeviceLogError? {
         let start = Monotonic.nanoseconds()
         var syncFailed = false

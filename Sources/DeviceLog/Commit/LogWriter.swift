@@ -25,7 +25,7 @@ final class LogWriter: @unchecked Sendable {
     private(set) var nextBatch: UInt64
     private var nextSegment: UInt32
 
-    /// The log goes on in a new segment, made by the first write: what lies behind `end` of the last one is never touched.
+    /// The log goes on in a new segment, made by the first write; the last one ended at `end`.
     init(files: SegmentFiles, segmentSize: Int, last: UInt32, end: UInt32, nextSegment: UInt32, nextBatch: UInt64) {
         self.files = files
         self.segmentSize = segmentSize
@@ -42,25 +42,32 @@ final class LogWriter: @unchecked Sendable {
     /// Bytes that still fit into the segment.
     var room: Int { file == nil ? 0 : segmentSize - Int(offset) }
 
-    /// Opens the next segment. Its header is durable before any record is: it alone says where the last segment ends.
+    /// Leaves the segment for the next one.
     func roll() throws(FileError) {
+        try seal()
         let number = nextSegment
         let next = try files.create(number)
-        let header = SegmentHeader(
-            segment: number, previousSegment: segment, previousEnd: offset, firstBatch: nextBatch)
+        let header = SegmentHeader(segment: number, firstBatch: nextBatch)
         try withUnsafeTemporaryBytes(SegmentHeader.size) { (bytes) throws(FileError) in
             header.encode(to: bytes.baseAddress!)
             try next.write(UnsafeRawBufferPointer(bytes), at: 0)
         }
-        try next.sync()
         let length = try next.length()
         nextSegment += 1
         file = next
         segment = number
-        offset = UInt32(SegmentHeader.size)
+        offset = UInt32(SegmentHeader.reserved)
         zeroing.withLock {
-            $0 = Zeroing(segment: number, file: next, filled: length, head: Int64(SegmentHeader.size))
+            $0 = Zeroing(segment: number, file: next, filled: length, head: Int64(SegmentHeader.reserved))
         }
+    }
+
+    /// Ends the segment that is written, if there is one; the next write opens another.
+    func seal() throws(FileError) {
+        guard let file else { return }
+        try SegmentSeal(segment: segment, end: offset, lastBatch: nextBatch - 1).write(to: file)
+        self.file = nil
+        zeroing.withLock { $0.file = nil }
     }
 
     /// Number for the batch that is about to be laid out; never given twice.

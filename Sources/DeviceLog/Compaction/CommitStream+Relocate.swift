@@ -11,7 +11,7 @@ extension CommitStream {
         case .row: return try relocateRow(header)
         case .tableInfo: return try relocateInfo(header)
         case .pending: return try relocatePending(header)
-        case .pendingDone, .closed: return .missing
+        case .pendingDone: return .missing
         }
     }
 

@@ -67,8 +67,10 @@ extension DeviceLog {
     }
 
     private func relocateRecords(of segment: UInt32) throws {
+        let file = try files.file(segment)
         let scanner = try SegmentScanner(
-            segment: segment, file: files.file(segment), from: UInt32(SegmentHeader.size), end: nil, minimumBatch: 0)
+            segment: segment, file: file, from: UInt32(SegmentHeader.reserved),
+            end: SegmentSeal.read(segment, from: file)?.end, minimumBatch: 0)
         var group: [RecordHeader] = []
         while liveBytes(of: segment) > 0 {
             let event = try scanner.next()
@@ -83,7 +85,7 @@ extension DeviceLog {
     }
 
     private func relocate(_ headers: [RecordHeader]) throws(DeviceLogError) {
-        for header in headers where header.kind != .closed && header.kind != .pendingDone {
+        for header in headers where header.kind != .pendingDone {
             switch perform(.relocate(header)) {
             case .failed(.corrupt):
                 guard header.kind == .put || header.kind == .metadata else { continue }

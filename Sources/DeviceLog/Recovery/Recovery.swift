@@ -29,15 +29,16 @@ struct Recovery {
         let segments = try list()
         let state = try usableState(segments)
         var replay = Replay(catalog: catalog, state: state, memoryEntries: configuration.memoryEntries)
-        try replay.walk(segments, headers: headers(of: segments), files: files)
+        let seals = try seals(of: segments)
+        try replay.walk(segments, seals: seals, files: files)
         try replay.finish()
         if replay.losses > 0 {
             logger.error("Records were lost in the log", metadata: ["places": "\(replay.losses)"])
         }
         let end = replay.end
-        if replay.needsSync {
-            // What was read may still be in memory only, after a kill without a power loss.
-            do { try files.file(end.segment).sync() } catch { throw DeviceLogError(error) }
+        for segment in segments where segment >= end.segment && seals[segment] == nil {
+            let offset = segment == end.segment ? end.offset : UInt32(SegmentHeader.reserved)
+            try seal(SegmentSeal(segment: segment, end: offset, lastBatch: replay.highestBatch))
         }
         return Result(
             lastSegment: end.segment, end: end.offset,
@@ -50,20 +51,26 @@ struct Recovery {
         do { return try files.scan() } catch { throw DeviceLogError(error) }
     }
 
-    private func headers(of segments: [UInt32]) throws(DeviceLogError) -> [UInt32: SegmentHeader] {
-        var headers: [UInt32: SegmentHeader] = [:]
+    private func seals(of segments: [UInt32]) throws(DeviceLogError) -> [UInt32: SegmentSeal] {
+        var seals: [UInt32: SegmentSeal] = [:]
         do {
-            for segment in segments {
-                let file = try files.file(segment)
-                headers[segment] = try withUnsafeTemporaryBytes(SegmentHeader.size) { (bytes) throws(FileError) in
-                    guard try file.read(into: bytes, at: 0) == bytes.count else { return nil }
-                    return SegmentHeader(bytes.baseAddress!, segment: segment)
-                }
-            }
+            for segment in segments { seals[segment] = try SegmentSeal.read(segment, from: files.file(segment)) }
         } catch {
             throw DeviceLogError(error)
         }
-        return headers
+        return seals
+    }
+
+    /// Ends a segment where a crash left it: nothing is ever written behind a torn batch.
+    private func seal(_ seal: SegmentSeal) throws(DeviceLogError) {
+        do {
+            let file = try files.file(seal.segment)
+            // After a kill without a power loss, what was read may be in memory only.
+            try file.sync()
+            try seal.write(to: file)
+        } catch {
+            throw DeviceLogError(error)
+        }
     }
 
     /// The state of the index, or of an empty one when it does not fit the log.

@@ -31,7 +31,8 @@ struct Replay {
     private(set) var records = 0
     private(set) var unconfirmed: [ObjectKey] = []
     private(set) var oldestUnconfirmed: LogPosition?
-    private(set) var needsSync = false
+    /// Whether the last segment that was read says where it ends: then its last batch was synced too.
+    private var isSealed = true
 
     init(catalog: Catalog, state: IndexState, memoryEntries: Int) {
         self.catalog = catalog
@@ -45,47 +46,37 @@ struct Replay {
 
     /// Reads all segments from the first position on.
     mutating func walk(
-        _ segments: [UInt32], headers: [UInt32: SegmentHeader], files: SegmentFiles
+        _ segments: [UInt32], seals: [UInt32: SegmentSeal], files: SegmentFiles
     ) throws(DeviceLogError) {
         self.files = files
-        for (index, segment) in segments.enumerated() where segment >= firstPosition.segment {
+        for segment in segments where segment >= firstPosition.segment {
             let isFirst = segment == firstPosition.segment && firstPosition.offset > 0
-            var segmentEnd: UInt32?
-            if let next = segments[(index + 1)...].first(where: { headers[$0] != nil }),
-                let header = headers[next]
-            {
-                // A gap in the numbers is a recycled segment: then the end of this one is not told by its neighbour.
-                segmentEnd = header.previousSegment == segment ? header.previousEnd : nil
-            }
             do {
                 let scanner = try SegmentScanner(
                     segment: segment, file: files.file(segment),
-                    from: isFirst ? firstPosition.offset : UInt32(SegmentHeader.size), end: segmentEnd,
+                    from: isFirst ? firstPosition.offset : UInt32(SegmentHeader.reserved), end: seals[segment]?.end,
                     minimumBatch: isFirst && covered <= firstPosition ? highestBatch + 1 : 0)
-                try walk(scanner, isSegmentEndKnown: segmentEnd != nil)
+                try walk(scanner, isSealed: seals[segment] != nil)
             } catch let error as FileError {
                 throw DeviceLogError(error)
             } catch {
                 throw error as? DeviceLogError ?? .closed
             }
-            if headers[segment] != nil, covered.segment < segment, end.segment < segment, held.isEmpty {
-                end = LogPosition(segment: segment, offset: UInt32(SegmentHeader.size))
-            }
         }
     }
 
-    private mutating func walk(_ scanner: SegmentScanner, isSegmentEndKnown: Bool) throws {
+    private mutating func walk(_ scanner: SegmentScanner, isSealed: Bool) throws {
         while true {
             switch try scanner.next() {
             case .record(let header):
                 highestBatch = max(highestBatch, header.batch)
                 if header.batch != batch { try beginBatch(header) }
+                self.isSealed = isSealed
                 try hold(header, scanner)
             case .damage(let from, _):
                 openDamage.append(LogPosition(segment: scanner.segment, offset: from))
             case .end:
-                if isSegmentEndKnown {
-                    // A later segment exists, so all of this one was synced.
+                if isSealed {
                     settleDamage(before: LogPosition(segment: scanner.segment + 1, offset: 0))
                 }
                 return
@@ -118,22 +109,21 @@ struct Replay {
         switch header.kind {
         case .row, .tableInfo, .pending:
             held.append(Held(header: header, content: try scanner.content(of: header).map { [UInt8]($0) }))
-        case .put, .tombstone, .metadata, .pendingDone, .quarantine, .closed:
+        case .put, .tombstone, .metadata, .pendingDone, .quarantine:
             held.append(Held(header: header, content: []))
         }
     }
 
-    /// The last batch: its intact beginning counts.
+    /// The last batch: unless it is known to be whole, its intact beginning counts.
     mutating func finish() throws(DeviceLogError) {
-        var count = 0
+        var count = isSealed ? held.count : 0
+        if isSealed, heldDamage != nil { losses += 1 }
         while count < held.count {
             let header = held[count].header
             if let heldDamage, heldDamage < header.position { break }
             guard try isIntact(held[count]) else { break }
             count += 1
         }
-        let last = count == 0 ? nil : held[count - 1].header
-        needsSync = last != nil && last?.kind != .closed
         try applyHeld(to: count)
         catalog.memory.withLock { $0.counters.unidentifiedLosses += losses }
     }
@@ -173,7 +163,7 @@ struct Replay {
     private mutating func noteUnconfirmed(_ header: RecordHeader) {
         switch header.kind {
         case .put, .tombstone, .metadata: break
-        case .row, .tableInfo, .pending, .pendingDone, .quarantine, .closed: return
+        case .row, .tableInfo, .pending, .pendingDone, .quarantine: return
         }
         guard header.flags & RecordHeader.flagRelocated == 0, header.position >= firstPosition else { return }
         oldestUnconfirmed = oldestUnconfirmed ?? header.position
@@ -197,8 +187,6 @@ struct Replay {
             }
             let next = header.reference + 1
             catalog.memory.withLock { $0.nextPending = max($0.nextPending, next) }
-        case .closed:
-            break
         }
     }
 
@@ -233,7 +221,7 @@ struct Replay {
                 to: ObjectEntry(
                     kind: .quarantined, timestamp: header.timestamp, dataTimestamp: header.dataTimestamp,
                     record: location, data: .none, blob: old?.blob ?? 0))
-        case .row, .tableInfo, .pending, .pendingDone, .closed:
+        case .row, .tableInfo, .pending, .pendingDone:
             break
         }
     }

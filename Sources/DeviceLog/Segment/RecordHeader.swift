@@ -13,8 +13,6 @@ enum RecordKind: UInt8 {
     case pendingDone = 7
     /// The bytes of the object with this timestamp are damaged on this device.
     case quarantine = 8
-    /// The device was closed in order: every earlier batch was synced.
-    case closed = 9
 }
 
 /// The fixed start of a record; `Documentation/formats/device-log.md` has the layout.
