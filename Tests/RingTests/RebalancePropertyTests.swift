@@ -8,7 +8,7 @@ import Testing
     /// Shares that are not whole partitions cost a few moves, whatever the number of partitions.
     private static let roundingMoves = 8.0
 
-    @Test(arguments: 1...120) func firstPlacementFollowsWeights(seed: Int) throws {
+    @Test(arguments: 1...50) func firstPlacementFollowsWeights(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         var builder = try Clusters.random(&random, partPower: 7)
         try builder.setOverload(0)
@@ -17,7 +17,7 @@ import Testing
         expectShares(builder, "seed \(seed)")
     }
 
-    @Test(arguments: 1...120) func replicasShareNoTierThatCanBeAvoided(seed: Int) throws {
+    @Test(arguments: 1...50) func replicasShareNoTierThatCanBeAvoided(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         var builder = try Clusters.random(&random, partPower: 6)
         try builder.setOverload(1000)
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...120) func changesMoveLittle(seed: Int) throws {
+    @Test(arguments: 1...50) func changesMoveLittle(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
         var builder = try Clusters.regular(&random, partPower: 10)
         try builder.rebalance(now: 1_000_000)
