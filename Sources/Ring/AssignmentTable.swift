@@ -58,6 +58,21 @@ struct AssignmentTable: Sendable, Hashable {
         }
     }
 
+    /// Gives the devices of a partition, replica by replica: the hot path of a lookup, with one bounds check instead of one per replica.
+    @inline(__always)
+    func forEachDevice(of partition: Int, _ body: (UInt32) -> Void) {
+        let slots = partition * columns..<partition * columns + columns
+        if wide.isEmpty {
+            narrow.withUnsafeBufferPointer { ids in
+                for id in UnsafeBufferPointer(rebasing: ids[slots]) where id != .max { body(UInt32(id)) }
+            }
+        } else {
+            wide.withUnsafeBufferPointer { ids in
+                for id in UnsafeBufferPointer(rebasing: ids[slots]) where id != Self.unassigned { body(id) }
+            }
+        }
+    }
+
     /// The replicas of all partitions whose number has the last column only where it exists.
     var replicaCount: Double {
         columns == 0 ? 0 : Double(columns - 1) + Double(lastColumnCount) / Double(partitionCount)

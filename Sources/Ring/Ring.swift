@@ -50,11 +50,7 @@ package struct Ring: Sendable {
     package func primaries(of partition: Int) -> PrimaryDevices {
         precondition((0..<partitionCount).contains(partition), "no such partition")
         var result = PrimaryDevices()
-        let start = partition * table.columns
-        for slot in start..<start + table.columns {
-            let id = table[slot: slot]
-            if id != AssignmentTable.unassigned { result.insert(id) }
-        }
+        table.forEachDevice(of: partition) { result.insert($0) }
         return result
     }
 

@@ -29,6 +29,14 @@ enum Clusters {
             weight: weight)
     }
 
+    /// A cluster as one buys it: the same nodes in every zone, the same disks in every node, three replicas, enough zones or nodes.
+    static func regular(_ random: inout SeededGenerator, partPower: Int) throws -> RingBuilder {
+        let zones = [1, 4, 5].randomElement(using: &random)!
+        return try builder(
+            partPower: partPower, zones: zones, nodes: Int.random(in: zones == 1 ? 4...6 : 1...3, using: &random),
+            disks: Int.random(in: 2...4, using: &random))
+    }
+
     /// A cluster of random shape that has a device for every replica.
     static func random(_ random: inout SeededGenerator, partPower: Int) throws -> RingBuilder {
         let replicas = [1.0, 2, 2.5, 3, 3, 3, 3.25, 4, 5].randomElement(using: &random)!
