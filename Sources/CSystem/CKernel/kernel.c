@@ -21,6 +21,8 @@ int kernel_start_writeback(int fd, off_t offset, off_t count) {
 
 int kernel_allocate(int fd, off_t offset, off_t count) { return fallocate(fd, 0, offset, count); }
 
+int kernel_open_direct(const char *path) { return open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600); }
+
 void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {
     mallopt(M_MMAP_THRESHOLD, largest_pooled);
     mallopt(M_TRIM_THRESHOLD, kept_free);

@@ -109,7 +109,7 @@ final class CommitStream: @unchecked Sendable {
             let queued = waiting[next]
             if failure == nil {
                 let size = maximumRecordLength(queued)
-                if buffer.count + size > writer.room {
+                if buffer.count + size > writer.room || (buffer.records == 0 && writer.shouldRollEarly) {
                     guard buffer.records == 0 else { return }
                     if let error = rollSegment() {
                         finish(queued, .failed(error))

@@ -6,6 +6,8 @@ internal import Synchronization
 extension DeviceLog {
     private static let maintenancePeriod = 1000
     /// Written in one period, at most, by a device that counts as quiet.
+    /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
+    private static let busyBytes: Int64 = 8 << 20
     private static let quietBytes: Int64 = 1 << 20
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 4
@@ -44,11 +46,19 @@ extension DeviceLog {
             // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has new
             // blocks to record is shared by many. When little is written, each write waits for a sync of its own.
             let head = stream.writer.zeroingHead
+            if stream.writer.wantsSpare(after: Self.busyBytes) { prepareSpare() }
             if head.segment == headBefore.segment, head.offset - headBefore.offset < Self.quietBytes { zeroAhead() }
             headBefore = stream.writer.zeroingHead
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()
+        }
+    }
+
+    private func prepareSpare() {
+        guard !space.isAtReserve() else { return }
+        do { try stream.writer.prepareSpare() } catch {
+            logger.warning("No spare segment could be made", metadata: ["errno": "\(error.errno)"])
         }
     }
 

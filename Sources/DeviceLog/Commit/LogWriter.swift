@@ -24,6 +24,7 @@ final class LogWriter: @unchecked Sendable {
     private(set) var offset: UInt32
     private(set) var nextBatch: UInt64
     private var nextSegment: UInt32
+    private var isGrowing = true
 
     /// The log goes on in a new segment, made by the first write; the last one ended at `end`.
     init(files: SegmentFiles, segmentSize: Int, last: UInt32, end: UInt32, nextSegment: UInt32, nextBatch: UInt64) {
@@ -42,6 +43,13 @@ final class LogWriter: @unchecked Sendable {
     /// Bytes that still fit into the segment.
     var room: Int { file == nil ? 0 : segmentSize - Int(offset) }
 
+    /// Whether the segment grows as it is written, while a file whose blocks are on disk lies ready: leaving it early makes each sync
+    /// cheaper from then on.
+    var shouldRollEarly: Bool { file != nil && isGrowing && offset >= Self.earlyRoll && files.hasSpare }
+
+    /// What is worth a segment of its own.
+    private static let earlyRoll: UInt32 = 8 << 20
+
     /// Leaves the segment for the next one.
     func roll() throws(FileError) {
         try seal()
@@ -55,12 +63,16 @@ final class LogWriter: @unchecked Sendable {
         let length = try next.length()
         nextSegment += 1
         file = next
+        isGrowing = length < Int64(segmentSize)
         segment = number
         offset = UInt32(SegmentHeader.reserved)
         zeroing.withLock {
             $0 = Zeroing(segment: number, file: next, filled: length, head: Int64(SegmentHeader.reserved))
         }
     }
+
+    /// Makes a file of zeros for the segment after this one; from the maintenance thread.
+    func prepareSpare() throws(FileError) { try files.prepareSpare(size: segmentSize) }
 
     /// Ends the segment that is written, if there is one; the next write opens another.
     func seal() throws(FileError) {
@@ -111,6 +123,9 @@ final class LogWriter: @unchecked Sendable {
         }
         return try result.get()
     }
+
+    /// Whether enough was written to the segment that the next one is worth preparing.
+    func wantsSpare(after bytes: Int64) -> Bool { zeroing.withLock { $0.file != nil && $0.head >= bytes } && !files.hasSpare }
 
     /// The head as other threads may ask for it.
     var zeroingHead: (segment: UInt32, offset: Int64) { zeroing.withLock { ($0.segment, $0.head) } }

@@ -22,6 +22,8 @@ package protocol FileSystem: Sendable {
     /// Makes creations, renames and removals in a directory durable.
     func syncDirectory(_ path: String) throws(FileError)
     func space(at path: String) throws(FileError) -> (free: Int64, total: Int64)
+    /// Creates a file of `size` bytes of zeros, all of them on disk: a later overwrite and sync then changes no metadata.
+    func createZeroed(_ path: String, size: Int64) throws(FileError)
     /// Takes the lock file at `path` for this process, until the returned file is closed; EWOULDBLOCK when it is taken.
     func lock(_ path: String) throws(FileError) -> any File
 }
@@ -51,6 +53,20 @@ package protocol File: AnyObject, Sendable {
 }
 
 extension FileSystem {
+    package func createZeroed(_ path: String, size: Int64) throws(FileError) {
+        let file = try open(path, .create)
+        let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 8)
+        piece.initializeMemory(as: UInt8.self, repeating: 0)
+        defer { piece.deallocate() }
+        var offset: Int64 = 0
+        while offset < size {
+            let count = Int(min(size - offset, Int64(piece.count)))
+            try file.write(UnsafeRawBufferPointer(rebasing: piece[..<count]), at: offset)
+            offset += Int64(count)
+        }
+        try file.sync()
+    }
+
     /// The whole content of a small file; nil when it does not exist.
     func readFile(_ path: String, limit: Int) throws(FileError) -> [UInt8]? {
         let file: any File

@@ -62,6 +62,37 @@ package struct POSIXFileSystem: FileSystem {
         return (Int64(values.f_bavail) * unit, Int64(values.f_blocks) * unit)
     }
 
+    /// Past the page cache where the file system can (O_DIRECT): the zeros are never read, and copying them would cost as much processor
+    /// as the records that take their place.
+    package func createZeroed(_ path: String, size: Int64) throws(FileError) {
+        let piece = Int64(1 << 20)
+        let direct = kernel_open_direct(path)
+        guard direct >= 0, size % piece == 0 else {
+            if direct >= 0 { close(direct) }
+            let file = try POSIXFile(path, O_RDWR | O_CREAT)
+            return try Self.fill(file.descriptor, size: size)
+        }
+        defer { close(direct) }
+        try Self.fill(direct, size: size)
+    }
+
+    private static func fill(_ descriptor: Int32, size: Int64) throws(FileError) {
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        defer { zeros.deallocate() }
+        var offset: Int64 = 0
+        while offset < size {
+            let wanted = Int(min(size - offset, Int64(zeros.count)))
+            let count = pwrite(descriptor, zeros.baseAddress, wanted, off_t(offset))
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw FileError(errno: errno)
+            }
+            offset += Int64(count)
+        }
+        guard fsync(descriptor) == 0 else { throw FileError(errno: errno) }
+    }
+
     package func lock(_ path: String) throws(FileError) -> any File {
         let file = try POSIXFile(path, O_RDWR | O_CREAT)
         guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else { throw FileError(errno: errno) }

@@ -64,6 +64,22 @@ final class SegmentFiles: Sendable {
         return file
     }
 
+    /// Whether a file lies ready for the next segment.
+    var hasSpare: Bool { state.withLock { !$0.spares.isEmpty } }
+
+    /// Makes a file of zeros for the next segment.
+    func prepareSpare(size: Int) throws(FileError) {
+        let spare: String = state.withLock { state in
+            state.nextSpare += 1
+            return "spare-0-\(state.nextSpare)"
+        }
+        let draft = "\(directory)/draft"
+        try fileSystem.createZeroed(draft, size: Int64(size))
+        try fileSystem.rename(draft, to: "\(directory)/\(spare)")
+        try fileSystem.syncDirectory(directory)
+        state.withLock { $0.spares.append(spare) }
+    }
+
     /// Gives up a segment: its file is kept for reuse or removed.
     func recycle(_ segment: UInt32) throws(FileError) {
         let spare: String? = state.withLock { state in

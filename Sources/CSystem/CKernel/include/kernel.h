@@ -16,6 +16,9 @@ int kernel_start_writeback(int fd, off_t offset, off_t count);
 /// fallocate(mode 0): allocates blocks and extends the file.
 int kernel_allocate(int fd, off_t offset, off_t count);
 
+/// Opens or creates a file for writing past the page cache (O_DIRECT); -1 where the file system has no such thing.
+int kernel_open_direct(const char *path);
+
 /// Tells the allocator to take blocks up to `largest_pooled` from its pools instead of the system, to keep up to `kept_free` free bytes
 /// of a pool, and to have at most `arenas` pools (mallopt).
 void kernel_keep_memory(int largest_pooled, int kept_free, int arenas);

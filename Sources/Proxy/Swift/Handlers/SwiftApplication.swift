@@ -35,7 +35,7 @@ package final class SwiftApplication: HTTPApplication {
         } catch {
             let request = SwiftRequest(
                 api: api, loop: loop, head: head, exchange: exchange, transactionID: transactionID, endpoint: .info)
-            if error.status == 404, let page = publicPage(String(decoding: head.pathAndQuery, as: UTF8.self)) {
+            if let page = publicPage(String(decoding: head.pathAndQuery, as: UTF8.self)) {
                 var headers = request.headers()
                 headers.append("Content-Type", page.contentType)
                 request.respond(.ok, headers, body: ByteBuffer(bytes: page.body))
