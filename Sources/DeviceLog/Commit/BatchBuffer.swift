@@ -19,6 +19,13 @@ final class BatchBuffer {
 
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory).part(0, count) }
 
+    /// The batch and so many zeros behind it.
+    func bytes(padding: Int) -> UnsafeRawBufferPointer {
+        reserve(padding)
+        (memory.baseAddress! + count).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
+        return UnsafeRawBufferPointer(memory).part(0, count + padding)
+    }
+
     func begin(segment: UInt32, offset: UInt32, batch: UInt64) {
         if memory.count > Self.retained {
             memory.deallocate()

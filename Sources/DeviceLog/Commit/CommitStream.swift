@@ -155,7 +155,8 @@ final class CommitStream: @unchecked Sendable {
         let start = Monotonic.nanoseconds()
         var syncFailed = false
         do {
-            try writer.write(buffer.bytes) { _ in syncFailed = true }
+            let bytes = buffer.bytes(padding: writer.padding(behind: buffer.count))
+            try writer.write(bytes, count: buffer.count) { _ in syncFailed = true }
         } catch {
             let reason = DeviceLogError(error)
             if syncFailed || reason != .full {

@@ -88,10 +88,24 @@ final class LogWriter: @unchecked Sendable {
         return nextBatch
     }
 
+    /// Zeros to write behind a batch, up to the end of the page: the rest of a page that is on disk and not in memory would have to be
+    /// read first.
+    func padding(behind count: Int) -> Int {
+        guard !isGrowing else { return 0 }
+        let end = Int(offset) + count
+        return min((Self.page - end % Self.page) % Self.page, segmentSize - end)
+    }
+
+    private static let page = 4096
+
     /// Writes a batch at the head and makes it durable. When it throws the head stays.
-    func write(_ bytes: UnsafeRawBufferPointer, synced: (_ error: FileError) -> Void) throws(FileError) {
+    ///
+    /// - Parameter count: bytes of the batch; what is behind them in `bytes` is padding.
+    func write(
+        _ bytes: UnsafeRawBufferPointer, count: Int, synced: (_ error: FileError) -> Void
+    ) throws(FileError) {
         guard let file else { throw FileError(errno: EBADF) }
-        let end = Int64(offset) + Int64(bytes.count)
+        let end = Int64(offset) + Int64(count)
         zeroing.withLock {
             $0.filled = max($0.filled, end)
             $0.head = end

@@ -160,6 +160,10 @@ package final class ObjectUpload {
         write?.cancel()
         stream?.end()
         fanOut?.detach()
+        // The closures of the write hold the body, and this upload.
+        write = nil
+        stream = nil
+        fanOut = nil
         onPause = nil
     }
 }
