@@ -10,7 +10,7 @@ extension DeviceLog {
     @discardableResult
     package func commitOnce() -> Bool {
         guard stream.commitOnce() else { return false }
-        if catalog.waiting >= configuration.memoryEntries { beginFlush() }
+        if catalog.waiting >= configuration.memoryEntries || isReplayLong { beginFlush() }
         if case .manual = configuration.driver {
             removeRetiredBlobs()
             if catalog.isFlushing { try? finishFlush() }
@@ -33,6 +33,12 @@ extension DeviceLog {
         }
     }
 
+    /// Large records fill the log faster than the memory layer; what a start has to read stays bounded all the same.
+    private var isReplayLong: Bool {
+        let flushed = state.withLock { $0.flushedSegment }
+        return stream.writer.segment >= flushed + configuration.maximumReplaySegments && !catalog.isFlushing
+    }
+
     /// Sets the memory layer aside; between batches only.
     func beginFlush() {
         let covered = stream.writer.head
@@ -42,13 +48,18 @@ extension DeviceLog {
         }
         let oldest = [floor, unconfirmed.oldest].compactMap { $0 }.min() ?? covered
         let batch = stream.writer.nextBatch - 1
-        if catalog.beginFlush(covered: covered, batch: batch, unconfirmed: oldest) != nil { maintenance.raise() }
+        guard catalog.beginFlush(covered: covered, batch: batch, unconfirmed: oldest) != nil else { return }
+        state.withLock { $0.flushedSegment = covered.segment }
+        maintenance.raise()
     }
 
     func finishFlush() throws(DeviceLogError) {
         guard catalog.isFlushing else { return }
         do {
-            try catalog.finishFlush()
+            let result: Result<Void, DeviceLogError> = flushing.withLock { _ in
+                do throws(DeviceLogError) { return .success(try catalog.finishFlush()) } catch { return .failure(error) }
+            }
+            try result.get()
             state.withLock { state in
                 state.indexFlushes += 1
                 state.indexFailure = nil

@@ -23,6 +23,8 @@ package final class DeviceLog: Sendable {
     let unconfirmed: Unconfirmed
     let maintenance = Signal()
     let state: Mutex<State>
+    /// Held by whoever writes to the index.
+    let flushing = Mutex(())
 
     struct State {
         var lock: (any File)?
@@ -36,7 +38,10 @@ package final class DeviceLog: Sendable {
         var corruptRecords: UInt64 = 0
         var indexFlushes: UInt64 = 0
         var indexFailure: DeviceLogError?
-        var compactionQueue: Set<UInt32> = []
+        /// Segments that hold damaged records and cannot be emptied.
+        var stuckSegments: Set<UInt32> = []
+        /// Where the last flush began.
+        var flushedSegment: UInt32 = 0
     }
 
     /// Opens or creates the device in a directory, and recovers it.
@@ -98,7 +103,7 @@ package final class DeviceLog: Sendable {
         state = Mutex(
             State(
                 lock: lock, unconfirmedAfterRestart: recovered.unconfirmed,
-                restartFloor: recovered.oldestUnconfirmed))
+                restartFloor: recovered.oldestUnconfirmed, flushedSegment: recovered.lastSegment))
     }
 
     /// LMDB where there are real files, memory elsewhere. A damaged one is removed: the log has everything.

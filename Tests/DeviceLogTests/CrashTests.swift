@@ -7,7 +7,7 @@ import Testing
 /// Histories of a device that is stopped in the middle of everything. `DEVICE_LOG_HISTORIES` sets how many per test, `DEVICE_LOG_SEED`
 /// runs a single one.
 struct CrashTests {
-    static let histories = Int(ProcessInfo.processInfo.environment["DEVICE_LOG_HISTORIES"] ?? "") ?? 2600
+    static let histories = Int(ProcessInfo.processInfo.environment["DEVICE_LOG_HISTORIES"] ?? "") ?? 2500
     /// Of a single history, which then also logs.
     static let seed = UInt64(ProcessInfo.processInfo.environment["DEVICE_LOG_SEED"] ?? "")
 

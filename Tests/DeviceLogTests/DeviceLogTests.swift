@@ -111,3 +111,47 @@ struct DeviceLogTests {
         }
     }
 }
+
+extension DeviceLogTests {
+    /// Many submitters, small segments, flushes and compaction in the background at once.
+    @Test func threadsCompactWhileWriting() throws {
+        var configuration = Configuration.test
+        configuration.driver = .threads
+        configuration.segmentSize = 128 << 10
+        configuration.memoryEntries = 200
+        configuration.compactionPeriod = .zero
+        let log = try open(configuration)
+        for round in 1...6 as ClosedRange<UInt64> {
+            let answers = Answers()
+            for number in 0..<300 as Range<UInt64> {
+                log.submit(
+                    .put(
+                        key(number), timestamp: round, metadata: bytes("m"),
+                        body: .inline(ByteBuffer(repeating: UInt8(round), count: 500))),
+                    completion: answers)
+            }
+            // Behind everything that was queued.
+            guard case .stored(let last) = log.perform(.pending(payload: bytes("end"))) else { throw DeviceLogError.closed }
+            #expect(answers.outcomes.allSatisfy(\.isStored))
+            for outcome in answers.outcomes { outcome.confirm(log) }
+            #expect(last > .start)
+            try log.flushIndex()
+        }
+        for _ in 0..<100 where log.statistics().garbageBytes > log.statistics().liveBytes { Pause.milliseconds(50) }
+        let statistics = log.statistics()
+        #expect(statistics.garbageBytes <= statistics.liveBytes, "\(statistics)")
+        #expect(statistics.objects == 300)
+        for number in 0..<300 as Range<UInt64> {
+            guard case .live(let object) = try log.object(key(number), mayBlock: true) else {
+                Issue.record("object \(number) is gone")
+                continue
+            }
+            #expect(object.timestamp == 6)
+        }
+        log.close()
+        let again = try open()
+        #expect(again.statistics().objects == 300)
+        #expect(try again.verifyIndex())
+        again.close()
+    }
+}

@@ -5,6 +5,8 @@ internal import Synchronization
 /// The two threads of a device in production: one that commits, one for everything that may take its time.
 extension DeviceLog {
     private static let maintenancePeriod = 1000
+    /// Nanoseconds between two times that pages of the index are given back.
+    private static let releasePeriod: UInt64 = 2_000_000_000
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 4
 
@@ -37,12 +39,27 @@ extension DeviceLog {
     }
 
     private func runMaintenance() {
+        let period = UInt64(clamping: configuration.compactionPeriod.components.seconds) * 1_000_000_000
+        var nextRelease: UInt64 = 0
+        var nextCompaction = Monotonic.nanoseconds() + period
         while !state.withLock({ $0.isClosed }) {
             maintenance.wait(milliseconds: Self.maintenancePeriod)
             zeroAhead()
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()
+            if Monotonic.nanoseconds() >= nextRelease {
+                catalog.index.releaseMemory()
+                nextRelease = Monotonic.nanoseconds() + Self.releasePeriod
+            }
+            guard Monotonic.nanoseconds() >= nextCompaction else { continue }
+            do {
+                while try compact() { zeroAhead() }
+                try recycleEmptySegments()
+            } catch {
+                logger.warning("Compaction stopped", metadata: ["error": "\(error)"])
+            }
+            nextCompaction = Monotonic.nanoseconds() + period
         }
     }
 

@@ -73,12 +73,17 @@ final class Digests: @unchecked Sendable {
     func takeDirty() -> [DigestPage] {
         var pages: [DigestPage] = []
         for (number, policy) in policies {
-            for page in 0..<Self.pages where policy.dirty[page / 64] & 1 << UInt64(page % 64) != 0 {
-                let start = policy.values + page * DigestPage.buckets
-                let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
-                pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
+            for word in policy.dirty.indices where policy.dirty[word] != 0 {
+                var bits = policy.dirty[word]
+                while bits != 0 {
+                    let page = word * 64 + bits.trailingZeroBitCount
+                    bits &= bits - 1
+                    let start = policy.values + page * DigestPage.buckets
+                    let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
+                    pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
+                }
+                policies[number]?.dirty[word] = 0
             }
-            policies[number]?.dirty = [UInt64](repeating: 0, count: Self.pages / 64)
         }
         return pages
     }
