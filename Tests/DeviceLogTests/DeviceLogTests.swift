@@ -132,7 +132,8 @@ extension DeviceLogTests {
             }
             // Behind everything that was queued.
             guard case .stored(let last) = log.perform(.pending(payload: bytes("end"))) else { throw DeviceLogError.closed }
-            #expect(answers.outcomes.allSatisfy(\.isStored))
+            let allStored = answers.outcomes.allSatisfy { $0.isStored }
+            #expect(allStored)
             for outcome in answers.outcomes { outcome.confirm(log) }
             #expect(last > .start)
             try log.flushIndex()
