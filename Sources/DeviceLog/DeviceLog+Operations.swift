@@ -102,6 +102,7 @@ extension DeviceLog {
                 try finishFlush()
                 beginFlush()
                 try finishFlush()
+                if state.withLock({ $0.isIndexDamaged }) { try catalog.index.erase() }
             } catch {
                 logger.error("Closed without the index", metadata: ["error": "\(error)"])
             }
@@ -209,22 +210,25 @@ extension DeviceLog {
         return merged + lower[index...]
     }
 
-    /// Compares the digests with the index, entry by entry; false means that the index is damaged: open the device anew after
-    /// `discardIndex`. With the threaded driver writes in between make the answer meaningless; retry then.
+    /// Compares the digests with the index, entry by entry; false means that the index is damaged. It is thrown away then when the
+    /// device is closed, so that the next start rebuilds it. Meaningful only while nothing is written.
     package func verifyIndex() throws(DeviceLogError) -> Bool {
         let computed = Digests()
-        var policies: Set<UInt8> = []
         for policy in UInt8.min...UInt8.max {
             try versions(policy: policy, buckets: 0..<Digests.buckets) { key, version in
                 computed.toggle(key, version)
-                policies.insert(key.policy)
                 return true
             }
         }
-        return policies.allSatisfy { policy in
-            digest(policy: policy, buckets: 0..<Digests.buckets)
-                == computed.value(policy: policy, buckets: 0..<Digests.buckets)
+        let all = 0..<Digests.buckets
+        let isIntact = (UInt8.min...UInt8.max).allSatisfy { policy in
+            digest(policy: policy, buckets: all) == computed.value(policy: policy, buckets: all)
         }
+        if !isIntact {
+            logger.error("The index is damaged, and is rebuilt at the next start")
+            state.withLock { $0.isIndexDamaged = true }
+        }
+        return isIntact
     }
 
     /// Says that a full comparison with the other replicas brought back what a damaged log had lost: from here on, what is not there is absent again.

@@ -38,6 +38,7 @@ package final class DeviceLog: Sendable {
         var corruptRecords: UInt64 = 0
         var indexFlushes: UInt64 = 0
         var indexFailure: DeviceLogError?
+        var isIndexDamaged = false
         /// Segments that hold damaged records and cannot be emptied.
         var stuckSegments: Set<UInt32> = []
         /// Where the last flush began.

@@ -163,6 +163,24 @@ struct DamageTests {
         #expect(try Self.open(fileSystem, index).text(1) == "one")
     }
 
+    @Test func anIndexThatLostAnEntryIsFoundAndRebuilt() throws {
+        let fileSystem = FaultyFileSystem(seed: 1)
+        let index = MemoryIndex()
+        let log = try Self.open(fileSystem, index)
+        for number in 0..<9 as Range<UInt64> { #expect(log.put(number, at: 10).isStored) }
+        #expect(try log.verifyIndex())
+        log.close()
+        var contents = index.snapshot
+        contents.objects[key(4)] = nil
+        let damaged = MemoryIndex(contents)
+        let second = try Self.open(fileSystem, damaged)
+        #expect(try !second.verifyIndex())
+        second.close()
+        let third = try Self.open(fileSystem, damaged)
+        #expect(try third.text(4) == "body")
+        #expect(try third.verifyIndex())
+    }
+
     @Test(arguments: ["removed", "truncated", "garbage"]) func aLostIndexIsRebuilt(damage: String) throws {
         let directory = TemporaryDirectory()
         func open() throws -> DeviceLog {

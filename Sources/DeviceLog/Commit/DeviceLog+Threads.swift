@@ -23,7 +23,7 @@ extension DeviceLog {
         while queue.wait() {
             while commitOnce() {
                 if state.withLock({ $0.flushWanted }) { beginFlush() }
-                if configuration.zeroAhead > 0 { maintenance.raise() }
+                if stream.writer.needsZeros(ahead: configuration.zeroAhead) { maintenance.raise() }
                 waitForIndex()
             }
         }

@@ -95,6 +95,14 @@ final class LogWriter: @unchecked Sendable {
         offset = UInt32(end)
     }
 
+    /// Whether less than half of the wanted zeros is left.
+    func needsZeros(ahead: Int) -> Bool {
+        zeroing.withLock { zeroing in
+            let goal = min(zeroing.head + Int64(ahead) / 2, Int64(segmentSize))
+            return zeroing.file != nil && zeroing.filled < goal
+        }
+    }
+
     /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough ahead.
     func zeroPiece(ahead: Int) throws(FileError) -> Bool {
         let result: Result<Bool, FileError> = zeroing.withLock { zeroing in
