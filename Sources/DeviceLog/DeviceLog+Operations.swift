@@ -18,7 +18,8 @@ extension DeviceLog {
         return true
     }
 
-    /// Moves everything that was committed to the index. With the threaded driver it asks the commit thread to; it returns at once.
+    /// Moves everything that was committed to the index. With the threaded driver it asks the commit thread to; it
+    /// returns at once.
     package func flushIndex() throws(DeviceLogError) {
         switch configuration.driver {
         case .threads:
@@ -57,7 +58,9 @@ extension DeviceLog {
         guard catalog.isFlushing else { return }
         do {
             let result: Result<Void, DeviceLogError> = flushing.withLock { _ in
-                do throws(DeviceLogError) { return .success(try catalog.finishFlush()) } catch { return .failure(error) }
+                do throws(DeviceLogError) { return .success(try catalog.finishFlush()) } catch {
+                    return .failure(error)
+                }
             }
             try result.get()
             state.withLock { state in
@@ -84,7 +87,8 @@ extension DeviceLog {
         for id in retired { try? blobs.remove(id) }
     }
 
-    /// Commits what is queued, brings the index up to date, gives the directory free. The device answers nothing afterwards but `.closed`.
+    /// Commits what is queued, brings the index up to date, gives the directory free. The device answers nothing
+    /// afterwards but `.closed`.
     package func close() {
         let (threads, wasClosed) = state.withLock { state in
             defer { state.isClosed = true }
@@ -156,8 +160,8 @@ extension DeviceLog {
         catalog.memory.withLock { $0.digests.value(policy: policy, buckets: buckets) }
     }
 
-    /// Keys and versions of everything whose hash begins with one of these 16-bit values, tombstones too, in the order of the hashes, until
-    /// `visit` says false.
+    /// Keys and versions of everything whose hash begins with one of these 16-bit values, tombstones too, in the
+    /// order of the hashes, until `visit` says false.
     package func versions(
         policy: UInt8, buckets: Range<Int>, visit: (ObjectKey, ObjectVersion) -> Bool
     ) throws(DeviceLogError) {
@@ -210,8 +214,8 @@ extension DeviceLog {
         return merged + lower[index...]
     }
 
-    /// Compares the digests with the index, entry by entry; false means that the index is damaged. It is thrown away then when the
-    /// device is closed, so that the next start rebuilds it. Meaningful only while nothing is written.
+    /// Compares the digests with the index, entry by entry; false means that the index is damaged. It is thrown away
+    /// then when the device is closed, so that the next start rebuilds it. Meaningful only while nothing is written.
     package func verifyIndex() throws(DeviceLogError) -> Bool {
         let computed = Digests()
         for policy in UInt8.min...UInt8.max {
@@ -231,13 +235,14 @@ extension DeviceLog {
         return isIntact
     }
 
-    /// Says that a full comparison with the other replicas brought back what a damaged log had lost: from here on, what is not there is absent again.
+    /// Says that a full comparison with the other replicas brought back what a damaged log had lost: from here on,
+    /// what is not there is absent again.
     package func forgetLosses() {
         _ = perform(.forgetLosses)
     }
 
-    /// Forgets a tombstone that every replica has confirmed; false when an older record of the object may still be in the log,
-    /// where a rebuild would find it: try again after compaction.
+    /// Forgets a tombstone that every replica has confirmed; false when an older record of the object may still be in
+    /// the log, where a rebuild would find it: try again after compaction.
     package func forgetTombstone(_ key: ObjectKey, timestamp: UInt64) throws(DeviceLogError) -> Bool {
         guard let entry = try catalog.object(key), entry.kind == .tombstone, entry.timestamp == timestamp else {
             return false

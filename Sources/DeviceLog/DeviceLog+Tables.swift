@@ -13,8 +13,8 @@ extension DeviceLog {
         try catalog.row(table, name)?.row(named: name)
     }
 
-    /// Visits live rows in the order of their names' bytes, everything that was committed before the call included. The memory that
-    /// `visit` is given is valid only inside the call.
+    /// Visits live rows in the order of their names' bytes, everything that was committed before the call included.
+    /// The memory that `visit` is given is valid only inside the call.
     package func scan(
         _ table: TableKey, from start: ScanStart, reverse: Bool = false,
         visit: (_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep

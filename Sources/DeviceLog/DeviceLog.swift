@@ -6,9 +6,9 @@ internal import Synchronization
 
 /// One disk: a log of records that is the truth, an index that is a cache of it, and one sync for everybody who waits.
 ///
-/// Writes are queued with `submit` and decided, written and synced in batches on the commit stream; an outcome other than
-/// `.failed` is durable. Reads come from any thread and see everything whose outcome was delivered. Every byte that is
-/// returned was verified.
+/// Writes are queued with `submit` and decided, written and synced in batches on the commit stream; an outcome other
+/// than `.failed` is durable. Reads come from any thread and see everything whose outcome was delivered. Every byte
+/// that is returned was verified.
 package final class DeviceLog: Sendable {
     let directory: DeviceDirectory
     let configuration: Configuration
@@ -47,7 +47,8 @@ package final class DeviceLog: Sendable {
 
     /// Opens or creates the device in a directory, and recovers it.
     ///
-    /// Throws `.refused` when the directory belongs to another cluster, device or format, `.inUse` when it is open already.
+    /// Throws `.refused` when the directory belongs to another cluster, device or format, `.inUse` when it is open
+    /// already.
     package static func open(
         directory: String, identity: DeviceIdentity, fileSystem: any FileSystem = POSIXFileSystem(),
         configuration: Configuration = Configuration(), logger: Logger
@@ -130,8 +131,9 @@ package final class DeviceLog: Sendable {
 
     /// The object under a key: index lookup, read, verification.
     ///
-    /// With `mayBlock` false, `.wouldBlock` says that the record is not in memory: call again on a thread that may wait. `.corrupt`
-    /// says that this read found damage, `.quarantined` that an earlier one did; neither is ever answered with `.absent`.
+    /// With `mayBlock` false, `.wouldBlock` says that the record is not in memory: call again on a thread that may
+    /// wait. `.corrupt` says that this read found damage, `.quarantined` that an earlier one did; neither is ever
+    /// answered with `.absent`.
     package func object(
         _ key: ObjectKey, body: BodyWanted = .inline, mayBlock: Bool
     ) throws(DeviceLogError) -> ObjectState {
@@ -276,8 +278,8 @@ package final class DeviceLog: Sendable {
         unconfirmed.confirm(position)
     }
 
-    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. They count
-    /// as not confirmed until they are taken: take them, see to their rows (or queue pending updates), go on.
+    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. They
+    /// count as not confirmed until they are taken: take them, see to their rows (or queue pending updates), go on.
     package func takeUnconfirmedAfterRestart() -> [ObjectKey] {
         state.withLock { state in
             state.restartFloor = nil

@@ -81,7 +81,8 @@ struct CompactionTests {
 
     @Test func outcomesSayWhatHappened() throws {
         let log = try open()
-        #expect(log.perform(.updateMetadata(key(1), timestamp: 5, baseDataTimestamp: 1, metadata: bytes(""))) == .missing)
+        #expect(
+            log.perform(.updateMetadata(key(1), timestamp: 5, baseDataTimestamp: 1, metadata: bytes(""))) == .missing)
         #expect(log.put(1, at: 5).isStored)
         #expect(log.put(1, at: 5).isStored)
         let conditional = Write.put(

@@ -14,7 +14,8 @@ struct DamageTests {
             logger: quietLogger, index: index)
     }
 
-    /// Every bit position of some, and some bit of every byte: what is read afterwards is what was written, or an error.
+    /// Every bit position of some, and some bit of every byte: what is read afterwards is what was written, or an
+    /// error.
     @Test(arguments: [true, false]) func aFlippedBitIsNeverServed(indexIsLost: Bool) throws {
         var random = SeededGenerator(seed: 5)
         for round in 0..<1200 {
@@ -24,11 +25,13 @@ struct DamageTests {
             for number in 0..<4 as Range<UInt64> { log.put(number, at: 10, "body \(number)") }
             #expect(log.perform(.row(table(0), Row(name: [97], timestamp: 1, value: bytes("value")))).isStored)
             #expect(
-                log.perform(.updateMetadata(key(0), timestamp: 11, baseDataTimestamp: 10, metadata: bytes("new"))).isStored)
+                log.perform(.updateMetadata(key(0), timestamp: 11, baseDataTimestamp: 10, metadata: bytes("new")))
+                    .isStored)
             log.close()
 
             let segment = try #require(fileSystem.contents().first { $0.path.hasSuffix(".segment") })
-            let offset = round < 1000 ? round * segment.length / 1000 : Int.random(in: 256..<segment.length, using: &random)
+            let offset =
+                round < 1000 ? round * segment.length / 1000 : Int.random(in: 256..<segment.length, using: &random)
             let bit = Int.random(in: 0..<8, using: &random)
             #expect(fileSystem.flipBit(segment.path, at: offset, bit: bit))
             let again = try Self.open(fileSystem, indexIsLost ? MemoryIndex() : index)
@@ -42,7 +45,8 @@ struct DamageTests {
         switch log.result(number) {
         case .success(.live(let object)):
             #expect(object.body.text == "body \(number)", "\(place)")
-            // When the update is lost with its name, an older version is left, and the device says that it lost something.
+            // When the update is lost with its name, an older version is left, and the device says that it lost
+            // something.
             let isOlder = String(buffer: object.metadata) == "meta" && log.statistics().unidentifiedLosses > 0
             #expect(String(buffer: object.metadata) == (number == 0 ? "new" : "meta") || isOlder, "\(place)")
         case .success:
@@ -70,7 +74,8 @@ struct DamageTests {
         #expect(log.perform(.put(key(1), timestamp: 1, metadata: bytes(""), body: .blob(blob))).isStored)
         let file = try #require(fileSystem.contents().first { $0.path.contains("/blobs/") })
         #expect(fileSystem.flipBit(file.path, at: 9000, bit: 3))
-        guard case .live(let object) = try log.object(key(1), mayBlock: true), case .blob(let reader) = object.body else {
+        guard case .live(let object) = try log.object(key(1), mayBlock: true), case .blob(let reader) = object.body
+        else {
             Issue.record("no blob")
             return
         }

@@ -57,7 +57,8 @@ struct DeviceLogTests {
     @Test func rowsAreListedInOrder() throws {
         let log = try open()
         for name in ["b", "a", "d", "c"] {
-            #expect(log.perform(.row(table(1), Row(name: Array(name.utf8), timestamp: 1, bytes: 10, count: 1))).isStored)
+            #expect(
+                log.perform(.row(table(1), Row(name: Array(name.utf8), timestamp: 1, bytes: 10, count: 1))).isStored)
         }
         try log.flushIndex()
         #expect(log.perform(.row(table(1), Row(name: Array("b".utf8), timestamp: 2, deleted: true))).isStored)
@@ -88,7 +89,8 @@ struct DeviceLogTests {
         #expect(log.perform(.put(key(1), timestamp: 1, metadata: bytes("m"), body: .blob(blob))).isStored)
         log.close()
         let again = try open()
-        guard case .live(let object) = try again.object(key(1), mayBlock: true), case .blob(let reader) = object.body else {
+        guard case .live(let object) = try again.object(key(1), mayBlock: true), case .blob(let reader) = object.body
+        else {
             Issue.record("no blob")
             return
         }
@@ -131,7 +133,9 @@ extension DeviceLogTests {
                     completion: answers)
             }
             // Behind everything that was queued.
-            guard case .stored(let last) = log.perform(.pending(payload: bytes("end"))) else { throw DeviceLogError.closed }
+            guard case .stored(let last) = log.perform(.pending(payload: bytes("end"))) else {
+                throw DeviceLogError.closed
+            }
             let allStored = answers.outcomes.allSatisfy { $0.isStored }
             #expect(allStored)
             for outcome in answers.outcomes { outcome.confirm(log) }

@@ -103,7 +103,8 @@ final class LogWriter: @unchecked Sendable {
         }
     }
 
-    /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough ahead.
+    /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough
+    /// ahead.
     func zeroPiece(ahead: Int) throws(FileError) -> Bool {
         let result: Result<Bool, FileError> = zeroing.withLock { zeroing in
             let goal = min(zeroing.head + Int64(ahead), Int64(segmentSize))

@@ -6,8 +6,9 @@ extension DeviceLog {
     /// Records copied between two waits for the commit stream.
     private static let stride = 64
 
-    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for as long as the copying takes;
-    /// one caller at a time. The space is free after the next flush of the index, which it starts.
+    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for
+    /// as long as the copying takes; one caller at a time. The space is free after the next flush of the index, which
+    /// it starts.
     @discardableResult
     package func compact() throws(DeviceLogError) -> Bool {
         guard let segment = try compactionCandidate() else { return false }

@@ -107,6 +107,7 @@ final class Digests: @unchecked Sendable {
         let values = UnsafeMutablePointer<UInt64>.allocate(capacity: buckets)
         values.initialize(repeating: 0, count: buckets)
         return Policy(
-            values: values, pages: [UInt64](repeating: 0, count: pages), dirty: [UInt64](repeating: 0, count: pages / 64))
+            values: values, pages: [UInt64](repeating: 0, count: pages),
+            dirty: [UInt64](repeating: 0, count: pages / 64))
     }
 }
