@@ -61,11 +61,18 @@ final class Digests: @unchecked Sendable {
 
     func load(_ page: DigestPage) {
         var policy = policies[page.policy] ?? Self.empty()
-        let first = Int(page.number) * DigestPage.buckets
-        for (index, value) in page.values.enumerated() where first + index < Self.buckets {
-            policy.values[first + index] = value
+        let number = Int(page.number)
+        guard number < Self.pages, page.values.count == DigestPage.buckets else { return }
+        page.values.withUnsafeBufferPointer { values in
+            (policy.values + number * DigestPage.buckets).update(from: values.baseAddress!, count: values.count)
+            var sum: UInt64 = 0
+            var index = 0
+            while index < values.count {
+                sum ^= values[index]
+                index += 1
+            }
+            policy.pages[number] = sum
         }
-        policy.pages[Int(page.number) % Self.pages] = page.values.reduce(0, ^)
         policies[page.policy] = policy
     }
 
