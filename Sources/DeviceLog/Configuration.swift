@@ -32,7 +32,11 @@ package struct Configuration: Sendable {
     /// Bytes of metadata and bodies waiting for the commit stream.
     package var maximumQueuedBytes = 64 << 20
     /// Objects and rows held in memory before they move to the index.
-    package var memoryEntries = 32768
+    package var memoryEntries = 131_072
+    /// Segments between two flushes of the index, at most about this many; the next start reads them.
+    package var maximumReplaySegments: UInt32 = 4
+    /// Time between two looks for a segment to compact, with the threaded driver.
+    package var compactionPeriod = Duration.seconds(10)
     /// Bodies beyond this have to be blobs.
     package var maximumInlineBody = 256 << 10
     package var maximumMetadata = 128 << 10
