@@ -27,6 +27,10 @@ package struct Configuration: Sendable {
     /// Limits of one batch.
     package var maximumBatchBytes = 4 << 20
     package var maximumBatchRecords = 4096
+    /// A batch of more records than this shows load: the next one is then given time to grow.
+    package var gatherAbove = 6
+    /// That time.
+    package var gatherMicroseconds = 1_500
     /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
     package var maximumQueuedWrites = 16384
     /// Bytes of metadata and bodies waiting for the commit stream.

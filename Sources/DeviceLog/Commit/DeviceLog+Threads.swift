@@ -23,11 +23,21 @@ extension DeviceLog {
 
     private func runCommits() {
         while queue.wait() {
+            gather()
             while commitOnce() {
                 if state.withLock({ $0.flushWanted }) { beginFlush() }
                 waitForIndex()
+                gather()
             }
         }
+    }
+
+    /// Under load lets more writes come before the next sync: a sync costs the processor and the disk as much for one record as for a
+    /// hundred, and wakes as many threads. Who writes alone never waits: the last batch tells.
+    private func gather() {
+        let last = stream.lastBatchRecords
+        guard last >= configuration.gatherAbove, queue.count < last * 4, configuration.gatherMicroseconds > 0 else { return }
+        Pause.microseconds(configuration.gatherMicroseconds)
     }
 
     /// Keeps memory bounded when the index is slower than the log.
@@ -124,7 +134,7 @@ struct LoadWatch {
 }
 
 enum Pause {
-    static func milliseconds(_ count: Int) {
-        usleep(UInt32(count) * 1000)
-    }
+    static func milliseconds(_ count: Int) { microseconds(count * 1000) }
+
+    static func microseconds(_ count: Int) { usleep(UInt32(count)) }
 }
