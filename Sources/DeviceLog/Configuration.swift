@@ -30,7 +30,7 @@ package struct Configuration: Sendable {
     /// A batch of more records than this shows load: the next one is then given time to grow.
     package var gatherAbove = 6
     /// That time.
-    package var gatherMicroseconds = 1_500
+    package var gatherMicroseconds = 300
     /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
     package var maximumQueuedWrites = 16384
     /// Bytes of metadata and bodies waiting for the commit stream.
