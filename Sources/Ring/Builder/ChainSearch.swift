@@ -20,7 +20,7 @@ struct ChainSearch {
     /// The slots of each device, as of the start and with what arrived since; entries that left are skipped.
     private var slotsOfDevice: [[Int]] = []
     /// Tests of a step that are left: a bound on the time spent on rings that cannot be balanced.
-    private var budget = 40_000_000
+    private var budget = 8_000_000
 
     private struct Step {
         var from: Int

@@ -119,6 +119,14 @@ final class Placement {
         if device != Self.none { count(Int(device), 1) }
     }
 
+    /// Takes over a whole placement that meets every quota.
+    func replaceAll(_ slots: [UInt32]) {
+        self.slots = slots
+        held = quota
+        need = [Int](repeating: 0, count: need.count)
+        surplus = 0
+    }
+
     /// Exchanges the contents of two slots of one partition.
     func exchange(_ slot: Int, with other: Int) {
         slots.swapAt(slot, other)
