@@ -124,6 +124,57 @@ struct RingSetOverloadCommand: ParsableCommand {
     }
 }
 
+struct RingSetReplicasCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set-replicas", abstract: "Change how many replicas partitions have.",
+        discussion: """
+            The next "rebalance" gives partitions the replicas they lack, or takes away those they have too many; what is \
+            taken away stays on its devices until replication removes it. 3.25 gives a quarter of the partitions a fourth one, \
+            so that a change can be made in steps.
+
+            Example:
+              ringfort ring set-replicas object.builder 3.25
+            """)
+
+    @OptionGroup var options: RingBuilderOptions
+    @Argument(help: "Replicas of each partition.") var replicas: Double
+
+    func run() throws {
+        let version = try options.change { builder in
+            try builder.setReplicas(replicas)
+            return builder.version
+        }
+        options.report(
+            [("replicas", .number(replicas)), ("version", .integer(version))],
+            text: "Partitions get \(replicas) replicas with the next rebalance")
+    }
+}
+
+struct RingSetMinPartHoursCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set-min-part-hours", abstract: "Change how long partitions rest after they moved.",
+        discussion: """
+            Take at least the time a full pass of replication needs: a partition that moves again earlier may be on none of \
+            the devices it is looked for on.
+
+            Example:
+              ringfort ring set-min-part-hours object.builder 24
+            """)
+
+    @OptionGroup var options: RingBuilderOptions
+    @Argument(help: "Hours from one move of a partition to the next.") var hours: Int
+
+    func run() throws {
+        let version = try options.change { builder in
+            try builder.setMinPartHours(hours)
+            return builder.version
+        }
+        options.report(
+            [("min_part_hours", .integer(hours)), ("version", .integer(version))],
+            text: "Partitions rest for \(hours) hours after a move")
+    }
+}
+
 struct RingRemoveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "remove", abstract: "Remove a device that is broken or gone.",

@@ -19,8 +19,9 @@ struct RingCommand: ParsableCommand {
             """,
         subcommands: [
             RingCreateCommand.self, RingAddCommand.self, RingSetWeightCommand.self, RingSetOverloadCommand.self,
-            RingRemoveCommand.self, RingRebalanceCommand.self, RingShowCommand.self, RingDispersionCommand.self,
-            RingValidateCommand.self, RingLookupCommand.self,
+            RingSetReplicasCommand.self, RingSetMinPartHoursCommand.self, RingRemoveCommand.self,
+            RingRebalanceCommand.self, RingShowCommand.self, RingDispersionCommand.self, RingValidateCommand.self,
+            RingLookupCommand.self,
         ])
 }
 

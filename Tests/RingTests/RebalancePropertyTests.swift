@@ -8,18 +8,18 @@ import Testing
     /// Shares that are not whole partitions cost a few moves, whatever the number of partitions.
     private static let roundingMoves = 8.0
 
-    @Test(arguments: 1...50) func firstPlacementFollowsWeights(seed: Int) throws {
+    @Test(arguments: 1...24) func firstPlacementFollowsWeights(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
-        var builder = try Clusters.random(&random, partPower: 7)
+        var builder = try Clusters.random(&random, partPower: 6)
         try builder.setOverload(0)
         try builder.rebalance(now: 1_000_000)
         try builder.validate()
         expectShares(builder, "seed \(seed)")
     }
 
-    @Test(arguments: 1...50) func replicasShareNoTierThatCanBeAvoided(seed: Int) throws {
+    @Test(arguments: 1...20) func replicasShareNoTierThatCanBeAvoided(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
-        var builder = try Clusters.random(&random, partPower: 6)
+        var builder = try Clusters.random(&random, partPower: 5)
         try builder.setOverload(1000)
         #expect(try builder.rebalance(now: 1_000_000).dispersion == 0, "seed \(seed)")
         expectSpread(builder, "seed \(seed)")
@@ -30,43 +30,35 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...50) func changesMoveLittle(seed: Int) throws {
-        var random = SeededGenerator(seed: UInt64(seed))
-        var builder = try Clusters.regular(&random, partPower: 10)
-        try builder.rebalance(now: 1_000_000)
-        let before = builder.assignments
-        try Self.change(&builder, &random)
-        let bound = leastMoves(before, builder)
-        let moved = settle(&builder)
-        let note = "seed \(seed): \(moved) moves, at least \(bound) are needed"
-        #expect(Double(moved) <= 1.05 * Double(bound) + Self.roundingMoves, "\(note)")
-        expectShares(builder, note)
-    }
-
-    /// Clusters that fit nothing, changed time and again: a change may have to move replicas apart that sat together rightly before,
-    /// which the bound sees in part only.
-    @Test func changesOfOddClustersMoveLittleOnTheWhole() throws {
+    /// Every kind of change, on regular clusters and on such as fit nothing, against the fewest moves there can be.
+    @Test func changesMoveLittle() throws {
         var moves = 0
         var bounds = 0
-        for seed in 1...100 {
-            var random = SeededGenerator(seed: UInt64(seed))
-            var builder = try Clusters.random(&random, partPower: 8)
-            try builder.setOverload(0)
-            try builder.rebalance(now: 1_000_000)
-            for change in 0..<3 {
+        for (number, change) in [Change.allCases, Change.allCases, Change.allCases].joined().enumerated() {
+            for isRegular in [true, false] {
+                var random = SeededGenerator(seed: UInt64(number))
+                var builder = try isRegular
+                    ? Clusters.regular(&random, partPower: 6) : Clusters.random(&random, partPower: 6)
+                try builder.setOverload(0)
+                try builder.rebalance(now: 1_000_000)
                 let before = builder.assignments
-                try Self.change(&builder, &random)
-                bounds += leastMoves(before, builder)
-                moves += settle(&builder)
-                expectShares(builder, "seed \(seed), change \(change)")
+                guard try Self.apply(change, to: &builder, &random) else { continue }
+                let bound = leastMoves(before, builder)
+                let moved = settle(&builder)
+                let note = "\(change), seed \(number), \(isRegular ? "regular" : "odd"): \(moved) moves, \(bound) needed"
+                #expect(moved >= bound, "\(note)")
+                #expect(Double(moved) <= 1.05 * Double(bound) + Self.roundingMoves, "\(note)")
+                expectShares(builder, note)
+                moves += moved
+                bounds += bound
             }
         }
-        #expect(Double(moves) <= 1.1 * Double(bounds), "\(moves) moves, at least \(bounds) are needed")
+        #expect(Double(moves) <= 1.05 * Double(bounds), "\(moves) moves, \(bounds) are needed")
     }
 
-    @Test(arguments: 1...60) func partitionsRestAndMoveOneReplicaAtATime(seed: Int) throws {
+    @Test(arguments: 1...24) func partitionsRestAndMoveOneReplicaAtATime(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))
-        var builder = try Clusters.random(&random, partPower: 6)
+        var builder = try Clusters.random(&random, partPower: 5)
         try builder.setMinPartHours(3)
         var now = 1_000_000
         var lastMove = [Int](repeating: 0, count: builder.partitionCount)
@@ -98,29 +90,46 @@ import Testing
         #expect(try ring(1) != ring(2))
     }
 
-    /// One change of the kind operators make; the result is the device that was removed, if one was.
+    private enum Change: CaseIterable {
+        case removal, draining, weight, device, node, zone, moreReplicas, fewerReplicas
+    }
+
+    /// One change of a random kind; the result is the device that was removed, if one was.
     @discardableResult
     private static func change(_ builder: inout RingBuilder, _ random: inout SeededGenerator) throws -> Int? {
-        let alive = builder.devices.compactMap { $0 }
-        let usable = alive.filter { $0.weight > 0 }
-        switch Int.random(in: 0..<4, using: &random) {
-        case 0 where Double(usable.count - 1) >= builder.replicas:
-            let id = usable.randomElement(using: &random)!.id
-            try builder.remove(id)
-            return id
-        case 1 where Double(usable.count - 1) >= builder.replicas:
-            try builder.setWeight(0, of: usable.randomElement(using: &random)!.id)
-        case 2:
-            let device = usable.randomElement(using: &random)!
-            try builder.setWeight(device.weight * [0.5, 1.5, 2].randomElement(using: &random)!, of: device.id)
-        default:
-            let zone = Int.random(in: 1...5, using: &random)
-            let node = Int.random(in: 1...3, using: &random)
-            for disk in 1...Int.random(in: 1...3, using: &random) {
-                try builder.add(Clusters.device(zone: zone, node: node, disk: 10 + disk))
+        let kinds: [Change] = [.removal, .draining, .weight, .device, .node, .zone]
+        try apply(kinds.randomElement(using: &random)!, to: &builder, &random)
+        return builder.removedDevices.first
+    }
+
+    /// Makes a change, unless the cluster is too small for it.
+    @discardableResult
+    private static func apply(
+        _ change: Change, to builder: inout RingBuilder, _ random: inout SeededGenerator
+    ) throws -> Bool {
+        let usable = builder.devices.compactMap { $0 }.filter { $0.weight > 0 }
+        let device = usable.randomElement(using: &random)!
+        let spare = Double(usable.count) - builder.replicas
+        let step = [0.5, 1].randomElement(using: &random)!
+        let disk = 100 + builder.version
+        switch change {
+        case .removal where spare >= 1: try builder.remove(device.id)
+        case .draining where spare >= 1: try builder.setWeight(0, of: device.id)
+        case .weight: try builder.setWeight(device.weight * [0.5, 1.5, 2].randomElement(using: &random)!, of: device.id)
+        case .device:
+            var twin = device
+            twin.device = "sd\(disk)"
+            try builder.add(twin)
+        case .node, .zone:
+            let zone = change == .zone ? 9 : device.zone
+            for disk in disk...disk + 2 {
+                try builder.add(Clusters.device(region: device.region, zone: zone, node: 9, disk: disk))
             }
+        case .moreReplicas where spare >= step: try builder.setReplicas(builder.replicas + step)
+        case .fewerReplicas where builder.replicas - step >= 1: try builder.setReplicas(builder.replicas - step)
+        case .removal, .draining, .moreReplicas, .fewerReplicas: return false
         }
-        return nil
+        return true
     }
 
     /// Rebalances, with all the time in the world in between, until nothing moves any more.
@@ -139,8 +148,7 @@ import Testing
     private func shares(_ builder: RingBuilder) -> [Double] {
         var shares = [Double](repeating: 0, count: builder.devices.count)
         var open = builder.devices.compactMap { $0 }.filter { $0.weight > 0 }
-        var left = (builder.ring().replicaCount * Double(builder.partitionCount)).rounded()
-        if left == 0 { left = (builder.replicas * Double(builder.partitionCount)).rounded() }
+        var left = (builder.replicas * Double(builder.partitionCount)).rounded(.down)
         while true {
             let weight = open.reduce(0) { $0 + $1.weight }
             let full = open.filter { left * $0.weight / weight >= Double(builder.partitionCount) }
@@ -162,40 +170,46 @@ import Testing
         }
     }
 
-    /// Moves without which shares and spread cannot be reached. A tier has to take in what it lacks to its share; and if partitions
-    /// have too many replicas in it, as many more as these must give up. A tier also takes in at least what its children do.
+    /// The fewest moves after which all shares and the spread of every partition are right, however many of one partition: the cost of a flow
+    /// from the partitions through their tiers to the devices, where only devices that are new to a partition cost something.
     private func leastMoves(_ before: [[Int]], _ builder: RingBuilder) -> Int {
         let shares = shares(builder)
-        var tiers = [[String]: (share: Double, held: Int, perPartition: [Int])]()
-        for device in builder.devices.compactMap({ $0 }) {
+        var tiers: [[String]: (number: Int, share: Double)] = [[]: (0, 0)]
+        for device in builder.devices.compactMap({ $0 }) where shares[device.id] > 0 {
             for depth in 0...4 {
                 let tier = Array(path(device)[..<depth])
-                let empty = (0.0, 0, [Int](repeating: 0, count: builder.partitionCount))
-                tiers[tier, default: empty].share += shares[device.id]
+                tiers[tier] = (tiers[tier]?.number ?? tiers.count, (tiers[tier]?.share ?? 0) + shares[device.id])
             }
         }
-        for (partition, ids) in before.enumerated() {
-            for id in ids where !builder.removedDevices.contains(id) {
-                for depth in 0...4 {
-                    let tier = Array(path(builder.devices[id]!)[..<depth])
-                    tiers[tier]!.held += 1
-                    tiers[tier]!.perPartition[partition] += 1
-                }
+        let partitions = builder.partitionCount
+        let firstDevice = partitions * tiers.count
+        let source = firstDevice + builder.devices.count
+        let sink = source + 1
+        var flow = MinimumCostFlow(nodes: sink + 1)
+        // What has to flow along an edge at least is made attractive.
+        let bonus = 1_000_000
+        var bonuses = 0
+        func connect(_ from: Int, _ to: Int, _ amount: Double) {
+            let least = Int((amount + 1e-6).rounded(.down))
+            flow.connect(from, to, capacity: least, cost: -bonus)
+            flow.connect(from, to, capacity: Int((amount - 1e-6).rounded(.up)) - least)
+            bonuses += least
+        }
+        for (id, share) in shares.enumerated() { connect(firstDevice + id, sink, share) }
+        let total = Int((builder.replicas * Double(partitions)).rounded(.down))
+        for partition in 0..<partitions {
+            let start = partition * tiers.count
+            flow.connect(source, start, capacity: (total - partition + partitions - 1) / partitions)
+            for (tier, (number, share)) in tiers where !tier.isEmpty {
+                connect(start + tiers[Array(tier.dropLast())]!.number, start + number, share / Double(partitions))
+                guard tier.count == 4, let id = Int(tier[3]) else { continue }
+                flow.connect(
+                    start + number, firstDevice + id, capacity: 1, cost: before[partition].contains(id) ? 0 : 1)
             }
         }
-        var bounds = [[String]: Int]()
-        for (tier, state) in tiers.sorted(by: { $0.key.count > $1.key.count }) {
-            let average = state.share / Double(builder.partitionCount)
-            let most = Int((average - 1e-6).rounded(.up))
-            let least = Int((average + 1e-6).rounded(.down))
-            let lacking = Int((state.share + 1e-6).rounded(.down)) - state.held
-            let crowded = state.perPartition.reduce(0) { $0 + max(0, $1 - most) }
-            let missing = state.perPartition.reduce(0) { $0 + max(0, least - $1) }
-            let own = tier.isEmpty ? 0 : max(0, lacking, missing, crowded + lacking)
-            bounds[tier] = max(own, bounds[tier] ?? 0)
-            if !tier.isEmpty { bounds[Array(tier.dropLast()), default: 0] += bounds[tier]! }
-        }
-        return bounds[[]]!
+        let (amount, cost) = flow.run(from: source, to: sink)
+        #expect(amount == total)
+        return cost + bonuses * bonus
     }
 
     private func path(_ device: RingDevice) -> [String] {

@@ -27,14 +27,15 @@ import Testing
 
     @Test func filesOfRingBuilderLoad() throws {
         let reference = try OpenStackSwift()
-        try reference.ringBuilder("object.builder", "create", "8", "3", "1")
-        for number in 0..<12 {
+        let devices = (0..<12).map { number in
             let place = "r\(number % 2)z\(number % 3)-10.0.\(number % 2).\(number % 6):6200R10.9.0.1:6300/sd\(number)_some meta"
-            try reference.ringBuilder("object.builder", "add", place, "\(100 + number * 10)")
+            return ["object.builder", "add", place, "\(100 + number * 10)"]
         }
-        try reference.ringBuilder("object.builder", "rebalance", "--seed", "5")
-        try reference.ringBuilder("object.builder", "remove", "d3")
-        try reference.ringBuilder("object.builder", "rebalance", "--seed", "6")
+        try reference.ringBuilder(
+            [["object.builder", "create", "8", "3", "1"]] + devices + [
+                ["object.builder", "rebalance", "--seed", "5"], ["object.builder", "remove", "d3"],
+                ["object.builder", "rebalance", "--seed", "6"],
+            ])
         let ring = try RingFile.decode(try reference.directory.read("object.ring.gz"))
         #expect(ring.partPower == 8)
         #expect(ring.replicaCount == 3)

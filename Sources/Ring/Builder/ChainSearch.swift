@@ -1,56 +1,97 @@
 /// Balances what direct moves cannot: a device with too much gives a replica to one that gives another one on, until it ends at a
 /// device with too little.
 ///
-/// This is a search for augmenting paths. A partition untouched so far can move one replica. One that this rebalance has changed
-/// already can change its mind for free: send its replica elsewhere, or take it back and move another one in its place. The path found
-/// is one with the fewest moves that are not free.
+/// This is a search for augmenting paths, as for a flow of least cost. In a step a partition leaves one device for another. A step costs
+/// a move when the partition leaves a device it was on before the rebalance for one that is new to it; a step is free when
+/// the partition changes its mind: a new device for another one, or one it was on before for another such one that it had left.
+/// The path found is one with the fewest steps that are not free.
 struct ChainSearch {
+    /// What the steps of a path may do.
+    enum Steps: Comparable {
+        /// Nothing that costs a move.
+        case free
+        /// Move a replica of a partition that has not moved yet.
+        case firstMoves
+        /// Move any replica, though a later rebalance has to carry out the second move of a partition.
+        case moves
+    }
+
     private let placement: Placement
     /// The slots of each device, as of the start and with what arrived since; entries that left are skipped.
     private var slotsOfDevice: [[Int]] = []
-    /// Tests of a move that are left: a bound on the time spent on rings that cannot be balanced.
-    private var budget = 40_000_000
+    /// Tests of a step that are left: a bound on the time spent on rings that cannot be balanced.
+    private var budget = 8_000_000
 
     private struct Step {
         var from: Int
         var to: Int
         var slot: Int
-        /// The slot that goes back to where it was while `slot` takes its place; -1 for a plain move.
-        var returning = -1
     }
 
     init(_ placement: Placement) {
         self.placement = placement
-    }
-
-    /// Balances as far as possible, with what is free only if asked to.
-    mutating func run(freeOnly: Bool) {
-        guard placement.surplus > 0, placement.need[0] > 0 else { return }
         slotsOfDevice = Array(repeating: [], count: placement.tree.deviceCount)
+        for device in slotsOfDevice.indices { slotsOfDevice[device].reserveCapacity(placement.held(by: device)) }
         for (slot, device) in placement.slots.enumerated() where device != Placement.none {
             slotsOfDevice[Int(device)].append(slot)
         }
-        while placement.surplus > 0, placement.need[0] > 0, budget > 0, let path = findPath(freeOnly) {
-            for step in path { apply(step) }
+    }
+
+    /// Balances as far as such steps can.
+    mutating func run(_ steps: Steps) {
+        while placement.surplus > 0, placement.need[0] > 0, budget > 0, let path = findPath(steps) {
+            for step in path { assign(step.slot, step.to) }
         }
     }
 
-    private mutating func apply(_ step: Step) {
-        if step.returning >= 0 {
-            let place = placement.slots[step.returning]
-            placement.assign(step.returning, UInt32(step.to))
-            placement.assign(step.slot, place)
-            slotsOfDevice[step.to].append(step.returning)
-            slotsOfDevice[Int(place)].append(step.slot)
-        } else {
-            placement.assign(step.slot, UInt32(step.to))
-            slotsOfDevice[step.to].append(step.slot)
+    /// Takes moves back where free steps alone restore the balance: without such moves a placement has no cheaper one nearby.
+    mutating func takeBackMoves() {
+        for _ in 0..<Self.takeBackPasses {
+            var hopeless = Set<Int>()
+            var improved = false
+            for partition in 0..<placement.partitions where placement.isChanged(partition) {
+                guard budget > 0 else { return }
+                improved = takeBackMove(of: partition, &hopeless) || improved
+            }
+            if !improved { return }
         }
+    }
+
+    /// A move taken back can make another one superfluous; more passes than this find next to nothing.
+    private static let takeBackPasses = 4
+
+    /// `hopeless` holds pairs of devices between which no free steps were found.
+    private mutating func takeBackMove(of partition: Int, _ hopeless: inout Set<Int>) -> Bool {
+        let devices = placement.tree.deviceCount
+        for slot in placement.range(of: partition) where placement.slots[slot] != Placement.none {
+            let device = Int(placement.slots[slot])
+            guard !placement.isOriginal(device, of: partition) else { continue }
+            for home in placement.leftDevices(of: partition) {
+                budget -= 1
+                let pair = home * devices + device
+                guard placement.allows(slot, to: home), !hopeless.contains(pair) else { continue }
+                let surplus = placement.surplus
+                assign(slot, home)
+                if placement.surplus <= surplus { return true }
+                if let path = findPath(.free) {
+                    for step in path { assign(step.slot, step.to) }
+                    return true
+                }
+                assign(slot, device)
+                hopeless.insert(pair)
+            }
+        }
+        return false
+    }
+
+    private mutating func assign(_ slot: Int, _ device: Int) {
+        placement.assign(slot, UInt32(device))
+        slotsOfDevice[device].append(slot)
     }
 
     /// A cheapest path from a device with too much to one with too little: breadth first, layer by layer of cost, each layer first
     /// widened by everything free.
-    private mutating func findPath(_ freeOnly: Bool) -> [Step]? {
+    private mutating func findPath(_ steps: Steps) -> [Step]? {
         let devices = placement.tree.deviceCount
         var reachedBy = [Step?](repeating: nil, count: devices)
         var layer = (0..<devices).filter { placement.excess(of: $0) > 0 }
@@ -60,15 +101,15 @@ struct ChainSearch {
         while !layer.isEmpty {
             var next = 0
             while next < layer.count {
-                if let end = expand(layer[next], free: true, &unvisited, &layer, &reachedBy) {
+                if let end = expand(layer[next], .free, &unvisited, &layer, &reachedBy) {
                     return path(to: end, reachedBy)
                 }
                 next += 1
             }
-            if freeOnly { return nil }
+            if steps == .free { return nil }
             var nextLayer = [Int]()
             for device in layer {
-                if let end = expand(device, free: false, &unvisited, &nextLayer, &reachedBy) {
+                if let end = expand(device, steps, &unvisited, &nextLayer, &reachedBy) {
                     return path(to: end, reachedBy)
                 }
             }
@@ -79,30 +120,31 @@ struct ChainSearch {
 
     /// Marks the devices that giving up a slot of `device` can reach; the result is one with too little, if there is one among them.
     private mutating func expand(
-        _ device: Int, free: Bool, _ unvisited: inout [Int], _ reached: inout [Int], _ reachedBy: inout [Step?]
+        _ device: Int, _ steps: Steps, _ unvisited: inout [Int], _ reached: inout [Int], _ reachedBy: inout [Step?]
     ) -> Int? {
         let onPath = path(to: device, reachedBy).map { $0.slot / placement.columns }
         for slot in slotsOfDevice[device] where placement.slots[slot] == UInt32(device) {
             if unvisited.isEmpty || budget <= 0 { return nil }
             budget -= 1
-            guard !onPath.contains(slot / placement.columns) else { continue }
-            let targets: Range<Int>
-            let freedom = freedom(of: slot)
-            switch freedom {
-            case .none: continue
-            case .moves(let isFree):
-                guard isFree == free else { continue }
-                targets = unvisited.indices
-            case .swaps(let returning):
-                let home = Int(placement.before[returning])
-                guard free, let index = unvisited.firstIndex(of: home) else { continue }
-                targets = index..<index + 1
+            let partition = slot / placement.columns
+            guard !onPath.contains(partition) else { continue }
+            let returnsOnly: Bool
+            if placement.isOriginal(device, of: partition) {
+                if placement.resting[partition] { continue }
+                let changed = placement.isChanged(partition)
+                if steps == .free, !changed { continue }
+                if steps == .firstMoves, changed { continue }
+                returnsOnly = steps == .free
+            } else {
+                if steps != .free { continue }
+                returnsOnly = false
             }
-            for index in targets.reversed() {
+            for index in unvisited.indices.reversed() {
                 let target = unvisited[index]
+                if returnsOnly, !placement.isOriginal(target, of: partition) { continue }
                 budget -= 1
-                guard placement.allows(slot, to: target) else { continue }
-                reachedBy[target] = Step(from: device, to: target, slot: slot, returning: freedom.returning)
+                guard !placement.holds(partition, target), placement.allows(slot, to: target) else { continue }
+                reachedBy[target] = Step(from: device, to: target, slot: slot)
                 if placement.excess(of: target) < 0 { return target }
                 reached.append(target)
                 unvisited.swapAt(index, unvisited.count - 1)
@@ -110,35 +152,6 @@ struct ChainSearch {
             }
         }
         return nil
-    }
-
-    /// What a slot may do in this rebalance.
-    private enum Freedom {
-        case none
-        case moves(free: Bool)
-        /// Take the place of another slot of its partition, which returns to where it was before.
-        case swaps(returning: Int)
-
-        var returning: Int {
-            if case .swaps(let slot) = self { slot } else { -1 }
-        }
-    }
-
-    private func freedom(of slot: Int) -> Freedom {
-        let partition = slot / placement.columns
-        let start = partition * placement.columns
-        var changed = -1
-        var changes = 0
-        for other in start..<start + placement.replicas(of: partition)
-        where placement.slots[other] != placement.before[other] {
-            if other == slot { return .moves(free: true) }
-            changed = other
-            changes += 1
-        }
-        if changes == 0 { return placement.resting[partition] ? .none : .moves(free: false) }
-        // A replica that had no device, or whose device is gone, has nowhere to return to.
-        guard changes == 1, placement.before[changed] < Placement.gone else { return .none }
-        return .swaps(returning: changed)
     }
 
     private func path(to end: Int, _ reachedBy: [Step?]) -> [Step] {

@@ -31,15 +31,17 @@ struct InitialPlacement {
     }
 
     mutating func run() {
+        var slots = placement.slots
         for partition in 0..<placement.partitions {
             let count = placement.replicas(of: partition)
             chosen.removeAll(keepingCapacity: true)
             place(count, in: 0, partitionsLeft: placement.partitions - partition)
             for replica in 0..<min(count, chosen.count) {
                 chosen.swapAt(replica, replica + random.next(below: chosen.count - replica))
-                placement.assign(partition * placement.columns + replica, chosen[replica])
+                slots[partition * placement.columns + replica] = chosen[replica]
             }
         }
+        placement.replaceAll(slots)
     }
 
     private mutating func place(_ count: Int, in node: Int, partitionsLeft: Int) {

@@ -10,8 +10,11 @@ final class Placement {
     let tree: TierTree
     let plan: ReplicaPlan
     let partitions: Int
+    /// Slots of a partition: as many as it has replicas now or should have, whichever is more.
     let columns: Int
-    let lastColumnCount: Int
+    /// How many replicas partitions should have, and how many of them the last of these.
+    let replicas: Int
+    let lastReplicaCount: Int
     private(set) var slots: [UInt32]
     /// The slots as they were before the rebalance.
     let before: [UInt32]
@@ -27,22 +30,23 @@ final class Placement {
     let required: [Int]
 
     init(
-        tree: TierTree, plan: ReplicaPlan, partitions: Int, columns: Int, lastColumnCount: Int, slots: [UInt32],
-        resting: [Bool]
+        tree: TierTree, plan: ReplicaPlan, partitions: Int, replicas: Int, lastReplicaCount: Int, columns: Int,
+        slots: [UInt32], resting: [Bool]
     ) {
         self.tree = tree
         self.plan = plan
         self.partitions = partitions
         self.columns = columns
-        self.lastColumnCount = lastColumnCount
+        self.replicas = replicas
+        self.lastReplicaCount = lastReplicaCount
         self.resting = resting
         before = slots
         self.slots = slots.map { $0 == Self.gone ? Self.none : $0 }
         var counts = [Int](repeating: 0, count: tree.deviceCount)
         for device in self.slots where device != Self.none { counts[Int(device)] += 1 }
         held = tree.sums(of: counts)
-        let total = columns == 0 ? 0 : partitions * (columns - 1) + lastColumnCount
-        quota = Self.quotas(tree, plan, total: total, partitions: partitions, held: held)
+        let total = partitions * (replicas - 1) + lastReplicaCount
+        quota = Quotas(tree, plan, total: total, partitions: partitions, held: held).quota
         let quota = quota
         let held = held
         var lacks = [Int](repeating: 0, count: tree.deviceCount)
@@ -54,10 +58,51 @@ final class Placement {
         required = (1..<tree.nodeCount).filter { plan.least[$0] > 0 }.sorted { tree.levels[$0] > tree.levels[$1] }
     }
 
-    /// Replicas of a partition.
+    /// Replicas a partition should have.
     @inline(__always)
     func replicas(of partition: Int) -> Int {
-        partition < lastColumnCount ? columns : columns - 1
+        partition < lastReplicaCount ? replicas : replicas - 1
+    }
+
+    /// The slots of a partition, those without a replica included.
+    @inline(__always)
+    func range(of partition: Int) -> Range<Int> {
+        partition * columns..<(partition + 1) * columns
+    }
+
+    /// Whether a partition was on a device before the rebalance: going there moves nothing.
+    @inline(__always)
+    func isOriginal(_ device: Int, of partition: Int) -> Bool {
+        range(of: partition).contains { before[$0] == UInt32(device) }
+    }
+
+    @inline(__always)
+    func holds(_ partition: Int, _ device: Int) -> Bool {
+        range(of: partition).contains { slots[$0] == UInt32(device) }
+    }
+
+    /// The devices a partition was on before and is not on any more.
+    func leftDevices(of partition: Int) -> [Int] {
+        range(of: partition).compactMap { slot in
+            let device = before[slot]
+            return device < Self.gone && !holds(partition, Int(device)) ? Int(device) : nil
+        }
+    }
+
+    /// Whether the devices of a partition are others than before the rebalance.
+    @inline(__always)
+    func isChanged(_ partition: Int) -> Bool {
+        range(of: partition).contains { slots[$0] != before[$0] }
+    }
+
+    /// Replicas of a partition on devices that are new to it.
+    func moves(of partition: Int) -> Int {
+        range(of: partition).count { slots[$0] != Self.none && !isOriginal(Int(slots[$0]), of: partition) }
+    }
+
+    /// Slots on a device.
+    func held(by device: Int) -> Int {
+        held[tree.node(of: device, at: TierTree.deviceLevel)]
     }
 
     /// Slots on a device above its quota (below it when negative).
@@ -66,20 +111,25 @@ final class Placement {
         return held[node] - quota[node]
     }
 
-    /// Neither resting nor changed in this rebalance.
-    func isMovable(_ partition: Int) -> Bool {
-        guard !resting[partition] else { return false }
-        let start = partition * columns
-        for slot in start..<start + replicas(of: partition) where slots[slot] != before[slot] { return false }
-        return true
-    }
-
     /// Puts a slot on another device, or on none.
     func assign(_ slot: Int, _ device: UInt32) {
         let old = slots[slot]
         if old != Self.none { count(Int(old), -1) }
         slots[slot] = device
         if device != Self.none { count(Int(device), 1) }
+    }
+
+    /// Takes over a whole placement that meets every quota.
+    func replaceAll(_ slots: [UInt32]) {
+        self.slots = slots
+        held = quota
+        need = [Int](repeating: 0, count: need.count)
+        surplus = 0
+    }
+
+    /// Exchanges the contents of two slots of one partition.
+    func exchange(_ slot: Int, with other: Int) {
+        slots.swapAt(slot, other)
     }
 
     private func count(_ device: Int, _ change: Int) {
@@ -148,48 +198,5 @@ final class Placement {
             if replicas(of: partition, in: from, at: level, except: slot) < plan.least[from] { return false }
         }
         return true
-    }
-}
-
-extension Placement {
-    /// Rounds the plan to whole slots so that every tier gets what its children get. What cannot be divided stays where it is, if it
-    /// can, so that rounding never moves anything.
-    private static func quotas(
-        _ tree: TierTree, _ plan: ReplicaPlan, total: Int, partitions: Int, held: [Int]
-    ) -> [Int] {
-        var quota = [Int](repeating: 0, count: tree.nodeCount)
-        quota[0] = total
-        // The fraction of a replica is rounded down to whole partitions: scale the plan to what there is.
-        let scale = plan.target[0] > 0 ? Double(total) / plan.target[0] : 0
-        for node in 0..<tree.nodeCount where !tree.children[node].isEmpty {
-            let children = tree.children[node].filter { plan.target[$0] > 0 }
-            var left = quota[node]
-            var fractions = [(child: Int, keeps: Bool, fraction: Double)]()
-            for child in children {
-                let exact = min(plan.target[child] * scale, Double(plan.most[child] * partitions))
-                let whole = Int((exact + 1e-6).rounded(.down))
-                quota[child] = whole
-                left -= whole
-                fractions.append((child, held[child] > whole, exact - Double(whole)))
-            }
-            guard !fractions.isEmpty else { continue }
-            fractions.sort { first, second in
-                let divisible = (first.fraction > 1e-6, second.fraction > 1e-6)
-                if divisible.0 != divisible.1 { return divisible.0 }
-                if first.keeps != second.keeps { return first.keeps }
-                return first.fraction != second.fraction ? first.fraction > second.fraction : first.child < second.child
-            }
-            var next = 0
-            while left > 0 {
-                let child = fractions[next % fractions.count].child
-                // Rounding errors aside a tier never gets more than one replica of each partition above its least.
-                if quota[child] < plan.most[child] * partitions || next >= fractions.count {
-                    quota[child] += 1
-                    left -= 1
-                }
-                next += 1
-            }
-        }
-        return quota
     }
 }

@@ -21,9 +21,11 @@ extension RingBuilder {
         let tree = TierTree(devices: devices, without: removedDevices)
         let plan = try ReplicaPlan(tree: tree, replicas: replicas, overload: overload)
         let shape = shape
+        let columns = max(shape.columns, table?.columns ?? 0)
         let placement = Placement(
-            tree: tree, plan: plan, partitions: partitionCount, columns: shape.columns,
-            lastColumnCount: shape.lastColumnCount, slots: denseSlots(tree, shape), resting: resting(now: now))
+            tree: tree, plan: plan, partitions: partitionCount, replicas: shape.columns,
+            lastReplicaCount: shape.lastColumnCount, columns: columns, slots: denseSlots(tree, columns: columns),
+            resting: resting(now: now))
         let random = RandomSource(seed: seed ^ UInt64(truncatingIfNeeded: version))
         if table == nil {
             var initial = InitialPlacement(placement, random: random)
@@ -32,7 +34,7 @@ extension RingBuilder {
             var rebalancing = Rebalancing(placement, random: random)
             rebalancing.run()
         }
-        let moved = store(placement, now: now)
+        let moved = store(placement, shape, now: now)
         let removed = removedDevices.count
         for id in removedDevices { devices[id] = nil }
         removedDevices = []
@@ -48,37 +50,43 @@ extension RingBuilder {
         return lastMoved.map { Int($0) > latest }
     }
 
-    /// The table with dense device numbers, in the shape it is going to have.
-    private func denseSlots(_ tree: TierTree, _ shape: (columns: Int, lastColumnCount: Int)) -> [UInt32] {
-        var slots = [UInt32](repeating: Placement.none, count: partitionCount * shape.columns)
+    /// The table with dense device numbers, widened to `columns`.
+    private func denseSlots(_ tree: TierTree, columns: Int) -> [UInt32] {
+        var slots = [UInt32](repeating: Placement.none, count: partitionCount * columns)
         guard let table else { return slots }
         var dense = [UInt32](repeating: Placement.gone, count: devices.count)
         for (number, id) in tree.ids.enumerated() { dense[id] = UInt32(number) }
-        for column in 0..<min(shape.columns, table.columns) {
-            let wanted = column == shape.columns - 1 ? shape.lastColumnCount : partitionCount
-            for partition in 0..<min(wanted, table.count(ofColumn: column)) {
+        for column in 0..<table.columns {
+            for partition in 0..<table.count(ofColumn: column) {
                 let id = table[partition, column]
                 guard id != AssignmentTable.unassigned else { continue }
-                slots[partition * shape.columns + column] = dense[Int(id)]
+                slots[partition * columns + column] = dense[Int(id)]
             }
         }
         return slots
     }
 
-    /// Takes over what a rebalance decided; the result is the number of replicas with another device than before.
-    private mutating func store(_ placement: Placement, now: Int) -> Int {
+    /// Takes over what a rebalance decided; the result is the number of replicas on devices that are new to their partition.
+    private mutating func store(
+        _ placement: Placement, _ shape: (columns: Int, lastColumnCount: Int), now: Int
+    ) -> Int {
         var result = AssignmentTable(
-            partitionCount: partitionCount, columns: placement.columns, lastColumnCount: placement.lastColumnCount,
+            partitionCount: partitionCount, columns: shape.columns, lastColumnCount: shape.lastColumnCount,
             largestID: devices.count - 1)
         let moment = UInt32(clamping: now)
         if lastMoved.isEmpty { lastMoved = [UInt32](repeating: 0, count: partitionCount) }
         var moved = 0
-        for slot in placement.slots.indices {
-            let device = placement.slots[slot]
-            if device != Placement.none { result[slot: slot] = UInt32(placement.tree.ids[Int(device)]) }
-            if device != placement.before[slot] {
+        for partition in 0..<partitionCount {
+            let first = partition * placement.columns
+            for column in 0..<placement.replicas(of: partition) {
+                let device = placement.slots[first + column]
+                guard device != Placement.none else { continue }
+                result[partition, column] = UInt32(placement.tree.ids[Int(device)])
+                guard device != placement.before[first + column],
+                    !placement.isOriginal(Int(device), of: partition)
+                else { continue }
                 moved += 1
-                lastMoved[slot / placement.columns] = moment
+                lastMoved[partition] = moment
             }
         }
         table = result

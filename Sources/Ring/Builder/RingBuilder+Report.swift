@@ -107,6 +107,7 @@ extension RingBuilder {
         var dense = [Int](repeating: -1, count: devices.count)
         for (number, id) in tree.ids.enumerated() { dense[id] = number }
         var nodes = [(node: Int, count: Int)]()
+        nodes.reserveCapacity(table.columns * TierTree.depth)
         for partition in 0..<partitionCount {
             nodes.removeAll(keepingCapacity: true)
             for column in 0..<table.columns {
