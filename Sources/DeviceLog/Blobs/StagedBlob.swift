@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// A long body on its way to a device: written while it streams in, named by a record at last.
 ///
-/// Append, then `seal`, then submit it with a put. A blob that is dropped, or whose put is not stored, removes its file.
+/// Append, then `seal`, then submit it with a put. A blob that is dropped removes its file; one whose put was not stored may be put again.
 /// The calls block on the disk and come from one thread at a time.
 package final class StagedBlob: Sendable {
     private struct State {
