@@ -80,9 +80,18 @@ let package = Package(
         tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix, logging]),
         tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore, logging]),
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
-        tests("ObjectServerTests", ["ObjectServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
-        tests("ContainerServerTests", ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix]),
-        tests("ProxyTests", ["Proxy", "Access", "StorageWire", "HTTPServer", "Ring", nioCore, nioPosix]),
+        tests(
+            "ObjectServerTests",
+            ["ObjectServer", "ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix, logging]),
+        tests(
+            "ContainerServerTests",
+            ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix, logging]),
+        tests(
+            "ProxyTests",
+            [
+                "Proxy", "Access", "StorageWire", "DeviceLog", "ObjectServer", "ContainerServer", "HTTPServer", "Ring",
+                nioCore, nioPosix, logging,
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

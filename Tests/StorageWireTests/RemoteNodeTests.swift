@@ -129,7 +129,7 @@ struct RemoteNodeTests {
         let loopback = try await Loopback(limits: limits)
         let answers = Answers()
         let loop = loopback.loop
-        let put = StorageRequest.chunk(UploadChunk(checksum: 0, bytes: ByteBuffer(repeating: 1, count: 1 << 20)))
+        let put = StorageRequest.chunk(UploadChunk(bytes: ByteBuffer(repeating: 1, count: 1 << 20)))
         try await loop.submit {
             for tag in 0..<10 {
                 loopback.node.call(put, deadline: .now() + .seconds(20), on: loop, receiver: answers, tag: tag)
@@ -143,7 +143,7 @@ struct RemoteNodeTests {
 
     @Test func aRequestLargerThanAFrameFails() async throws {
         let loopback = try await Loopback()
-        let huge = StorageRequest.chunk(UploadChunk(checksum: 0, bytes: ByteBuffer(repeating: 1, count: 2 << 20)))
+        let huge = StorageRequest.chunk(UploadChunk(bytes: ByteBuffer(repeating: 1, count: 2 << 20)))
         #expect(await loopback.node.ask(huge, on: loopback.loop).failure == .malformed)
         guard case .status = await loopback.node.ask(.status, on: loopback.loop) else { throw Unexpected(.absent) }
         try await loopback.stop()

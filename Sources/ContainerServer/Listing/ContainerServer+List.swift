@@ -44,6 +44,7 @@ struct ListingPage {
     private let list: ListTable
     private(set) var entries = ByteBuffer()
     private(set) var count = 0
+    private var lastSubdirectory: [UInt8] = []
 
     init(_ list: ListTable) { self.list = list }
 
@@ -128,6 +129,8 @@ struct ListingPage {
                 ? !list.endMarker.lexicographicallyPrecedes(name) : !name.lexicographicallyPrecedes(list.endMarker)
             if isPast { return .stop }
         }
+        // Same as OpenStack Swift: `path=a` shows what is in `a/`, not an object of that name.
+        if list.omitsSubdirectories, name.elementsEqual(list.prefix) { return .next }
         if !list.delimiter.isEmpty, let end = ListingPage.end(of: list.delimiter, in: name, from: list.prefix.count) {
             return visitSubdirectory([UInt8](name[..<end]), whole: end == name.count, row, name, emit: emit)
         }
@@ -139,12 +142,15 @@ struct ListingPage {
         emit: Emit
     ) -> ScanStep {
         if list.omitsSubdirectories {
-            // `path=`: an object named like the directory itself counts as directly below.
+            // An object named like the directory itself counts as directly below.
             if whole { return add(name, row, emit: emit) }
             return skip(subdirectory)
         }
-        // Already given on the page before.
-        if !list.marker.isEmpty, list.marker.starts(with: subdirectory) { return skip(subdirectory) }
+        // A reverse scan meets the object that is named like the directory after all that is in it.
+        if subdirectory == lastSubdirectory { return .next }
+        lastSubdirectory = subdirectory
+        // Same as OpenStack Swift: only what is the marker itself was given on the page before.
+        if subdirectory == (list.reverse ? list.endMarker : list.marker) { return skip(subdirectory) }
         guard count < list.limit else { return .stop }
         ListingEntry.subdirectory(subdirectory).encode(into: &entries)
         count += 1

@@ -187,15 +187,14 @@ final class CommitStream: @unchecked Sendable {
         }
     }
 
-    /// Blobs whose put was stored belong to their records now, the others are dropped.
+    /// Blobs whose put was stored belong to their records now; the others stay with who staged them and may be put again.
     private func releaseBlobs() {
         for (queued, outcome) in finished {
-            guard case .write(.put(_, _, _, .blob(let blob), _)) = queued.operation else { continue }
-            if case .stored = outcome, changes.layer.blobs[blob.id] != nil {
-                blob.release()
-            } else {
-                blob.discard()
+            guard case .write(.put(_, _, _, .blob(let blob), _)) = queued.operation, case .stored = outcome else {
+                continue
             }
+            // A repetition has its bytes already.
+            if changes.layer.blobs[blob.id] != nil { blob.release() } else { blob.discard() }
         }
     }
 

@@ -8,7 +8,8 @@ extension ObjectServer {
         let write = Write.put(
             ObjectKey(policy: put.address.policy, hash: put.address.hash), timestamp: put.timestamp.rawValue,
             metadata: put.head, body: .inline(put.body), condition: put.condition == .ifAbsent ? .ifAbsent : .none)
-        submit(write, to: log, call: call, timestamp: put.timestamp, row: put.row, source: .head(put.head, policy: put.address.policy))
+        submit(write, to: log, call: call, timestamp: put.timestamp, row: put.row,
+            source: .head(put.head, policy: put.address.policy))
     }
 
     func delete(_ delete: DeleteObject, call: ServerCall) {
@@ -25,17 +26,20 @@ extension ObjectServer {
         let write = Write.updateMetadata(
             ObjectKey(policy: update.address.policy, hash: update.address.hash),
             timestamp: update.timestamp.rawValue, baseDataTimestamp: update.base.rawValue, metadata: update.head)
-        submit(write, to: log, call: call, timestamp: update.timestamp, row: update.row, source: .head(update.head, policy: update.address.policy))
+        submit(write, to: log, call: call, timestamp: update.timestamp, row: update.row,
+            source: .head(update.head, policy: update.address.policy))
     }
 
-    func submit(
+    /// - Parameter source: is read first, so that a message whose head makes no sense changes nothing.
+    private func submit(
         _ write: consuming Write, to log: DeviceLog, call: ServerCall, timestamp: Timestamp, row: RowTarget?,
-        source: ObjectWrite.RowSource
+        source: ContainerRow.Source
     ) {
-        let completion = ObjectWrite(
-            server: self, log: log, call: call, sink: sinks.sink(for: call.eventLoop), timestamp: timestamp, row: row,
-            source: source)
-        log.submit(write, completion: completion)
+        guard let row = ContainerRow.make(source, for: row, timestamp: timestamp) else {
+            return call.reply(.failed(StorageFailure(.malformed, "the head can't be read")))
+        }
+        log.submit(
+            write, completion: ObjectWrite(server: self, log: log, call: call, timestamp: timestamp, row: row))
     }
 }
 
@@ -43,36 +47,26 @@ extension ObjectServer {
 final class ObjectWrite: WriteCompletion, CallReceiver, @unchecked Sendable {
     // Unchecked: used on the call's event loop only; the commit stream merely carries it there.
 
-    /// Where the row comes from.
-    enum RowSource {
-        case head(ByteBuffer, policy: UInt8)
-        case removed(name: [UInt8], policy: UInt8)
-    }
-
     let sink: any CompletionSink
     private let server: ObjectServer
     private let log: DeviceLog
     private let call: ServerCall
     private let timestamp: Timestamp
-    private let target: RowTarget?
-    private let source: RowSource
+    private let row: ContainerRow
     private var position: LogPosition?
-    private var putRow: PutRow?
     private var isKeeping = false
     /// Told of the final reply instead of the call, for an upload that may be committed again.
     var onReply: ((StorageReply) -> Void)?
 
     init(
-        server: ObjectServer, log: DeviceLog, call: ServerCall, sink: EventLoopSink, timestamp: Timestamp,
-        row: RowTarget?, source: RowSource
+        server: ObjectServer, log: DeviceLog, call: ServerCall, timestamp: Timestamp, row: ContainerRow
     ) {
         self.server = server
         self.log = log
         self.call = call
         self.timestamp = timestamp
-        target = row
-        self.source = source
-        self.sink = sink
+        self.row = row
+        sink = server.sinks.sink(for: call.eventLoop)
     }
 
     func completed(_ outcome: WriteOutcome) {
@@ -101,25 +95,18 @@ final class ObjectWrite: WriteCompletion, CallReceiver, @unchecked Sendable {
     }
 
     private func updateRow() {
-        guard let target else {
+        guard case .wanted(let putRow) = row else {
             confirm()
             return reply(.stored(rowStored: true))
         }
-        guard let row = ContainerRow.make(source, timestamp: timestamp) else {
-            confirm()
-            return reply(.failed(StorageFailure(.malformed, "the head can't be read")))
-        }
-        let message = PutRow(
-            table: TableAddress(device: target.device, kind: .container, hash: target.container), row: row)
-        putRow = message
-        guard let node = server.nodes.node(ofDevice: target.device) else { return keepForLater() }
+        guard let node = server.nodes.node(ofDevice: putRow.table.device) else { return keepForLater() }
         node.call(
-            .putRow(message), deadline: .now() + ObjectServer.rowTimeout, on: call.eventLoop, receiver: self, tag: 0)
+            .putRow(putRow), deadline: .now() + ObjectServer.rowTimeout, on: call.eventLoop, receiver: self, tag: 0)
     }
 
     /// The container replica is away: the update goes into the log, and the updater sends it when the replica is back.
     private func keepForLater() {
-        guard let putRow else { return }
+        guard case .wanted(let putRow) = row else { return }
         isKeeping = true
         log.submit(.pending(payload: PendingUpdate(putRow).encoded()), completion: self)
     }
@@ -145,7 +132,26 @@ final class ObjectWrite: WriteCompletion, CallReceiver, @unchecked Sendable {
 
 /// The line of a listing that belongs to an object's record.
 enum ContainerRow {
-    static func make(_ source: ObjectWrite.RowSource, timestamp: Timestamp) -> TableRow? {
+    /// The listing is left alone.
+    case unwanted
+    case wanted(PutRow)
+
+    /// What the line is made from.
+    enum Source {
+        case head(ByteBuffer, policy: UInt8)
+        case removed(name: [UInt8], policy: UInt8)
+    }
+
+    /// `nil` when the head can't be read.
+    static func make(_ source: Source, for target: RowTarget?, timestamp: Timestamp) -> ContainerRow? {
+        guard let row = row(source, timestamp: timestamp) else { return nil }
+        guard let target else { return .unwanted }
+        return .wanted(
+            PutRow(
+                table: TableAddress(device: target.device, kind: .container, hash: target.container), row: row))
+    }
+
+    static func row(_ source: Source, timestamp: Timestamp) -> TableRow? {
         switch source {
         case .removed(let name, let policy):
             return TableRow(

@@ -22,16 +22,23 @@ extension ObjectServer {
 final class Upload: @unchecked Sendable {
     private let server: ObjectServer
     private let log: DeviceLog
-    private let blob: StagedBlob
+    private var blob: StagedBlob
     private let address: ObjectAddress
     private unowned let call: ServerCall
     private var waiting: [ByteBuffer] = []
-    private var pendingCommit: CommitUpload?
+    /// Commits that have had no answer, the oldest first.
+    private var commits: [CommitUpload] = []
+    /// The oldest commit is on its way through the log.
+    private var isCommitting = false
     private var isWorking = false
     private var isSealed = false
-    private var isStored = false
+    /// When the bytes became an object: they are the log's from then on.
+    private var stored: Timestamp?
     private var isAbandoned = false
     private var failure: StorageFailure?
+
+    /// Commits that may wait for each other: the proxy sends a further one when another replica holds something newer.
+    private static let maximumCommits = 8
 
     init(server: ObjectServer, log: DeviceLog, blob: StagedBlob, address: ObjectAddress, call: ServerCall) {
         self.server = server
@@ -42,7 +49,7 @@ final class Upload: @unchecked Sendable {
     }
 
     func append(_ bytes: ByteBuffer) {
-        guard pendingCommit == nil, !isSealed else {
+        guard commits.isEmpty, !isSealed else {
             return call.reply(.failed(StorageFailure(.malformed, "a chunk after the commit")))
         }
         waiting.append(bytes)
@@ -50,10 +57,10 @@ final class Upload: @unchecked Sendable {
     }
 
     func commit(_ commit: CommitUpload) {
-        guard pendingCommit == nil, !isStored else {
-            return call.reply(.failed(StorageFailure(.malformed, "a commit is under way")))
+        guard commits.count < Self.maximumCommits else {
+            return call.reply(.failed(StorageFailure(.malformed, "too many commits are under way")))
         }
-        pendingCommit = commit
+        commits.append(commit)
         work()
     }
 
@@ -64,27 +71,31 @@ final class Upload: @unchecked Sendable {
         discardIfIdle()
     }
 
+    /// A commit that the log has outlives its caller: its outcome decides whether the file is an object's.
     private func discardIfIdle() {
-        guard isAbandoned, !isWorking, !isStored, pendingCommit == nil || !isSealed else { return }
+        guard isAbandoned, !isWorking, !isCommitting, stored == nil else { return }
         let blob = blob
         server.workers.submit { _ in blob.discard() }
     }
 
     private func work() {
-        guard !isWorking, !isAbandoned else { return }
+        guard !isWorking, !isCommitting, !isAbandoned else { return }
         if let failure {
             // Every message gets an answer, the ones behind a failed write too.
-            for _ in waiting { call.reply(.failed(failure)) }
+            for _ in 0..<waiting.count + commits.count { call.reply(.failed(failure)) }
             waiting.removeAll()
-            if pendingCommit != nil {
-                pendingCommit = nil
-                call.reply(.failed(failure))
-            }
+            commits.removeAll()
             return
         }
         if !waiting.isEmpty { return appendWaiting() }
-        guard let commit = pendingCommit else { return }
-        if isSealed { submit(commit) } else { seal() }
+        guard let commit = commits.first else { return }
+        if let stored {
+            restage(storedAt: stored)
+        } else if isSealed {
+            submit(commit)
+        } else {
+            seal()
+        }
     }
 
     private func appendWaiting() {
@@ -99,6 +110,31 @@ final class Upload: @unchecked Sendable {
 
     private func seal() {
         run({ blob in try blob.seal() }) { [self] failure in isSealed = failure == nil }
+    }
+
+    /// The bytes are an object of an earlier time already: a later one needs a file of its own.
+    private func restage(storedAt timestamp: Timestamp) {
+        do throws(DeviceLogError) {
+            blob = try log.stageBlob(expectedLength: blob.length)
+        } catch {
+            failure = StorageFailure(error)
+            return work()
+        }
+        stored = nil
+        isSealed = false
+        let key = ObjectKey(policy: address.policy, hash: address.hash)
+        run({ [log] blob in
+            guard case .live(let object) = try log.object(key, mayBlock: true),
+                object.dataTimestamp == timestamp.rawValue, case .blob(let reader) = object.body
+            else { throw DeviceLogError.closed }
+            var offset: Int64 = 0
+            while offset < reader.length {
+                let piece = try reader.read(offset: offset, length: UploadChunk.maximumChunk, mayBlock: true)
+                try blob.append(piece)
+                offset += Int64(piece.readableBytes)
+            }
+            try blob.seal()
+        }) { [self] failure in isSealed = failure == nil }
     }
 
     private func run(
@@ -126,19 +162,26 @@ final class Upload: @unchecked Sendable {
     }
 
     private func submit(_ commit: CommitUpload) {
+        guard let row = ContainerRow.make(
+            .head(commit.head, policy: address.policy), for: commit.row, timestamp: commit.timestamp)
+        else {
+            failure = StorageFailure(.malformed, "the head can't be read")
+            return work()
+        }
         let write = Write.put(
             ObjectKey(policy: address.policy, hash: address.hash), timestamp: commit.timestamp.rawValue,
             metadata: commit.head, body: .blob(blob), condition: commit.condition == .ifAbsent ? .ifAbsent : .none)
         let completion = ObjectWrite(
-            server: server, log: log, call: call, sink: server.sinks.sink(for: call.eventLoop),
-            timestamp: commit.timestamp, row: commit.row, source: .head(commit.head, policy: address.policy))
-        // The write outlives a caller that goes away now: its outcome decides whether the file is an object's.
+            server: server, log: log, call: call, timestamp: commit.timestamp,
+            row: row)
         completion.onReply = { [self, call] reply in
-            pendingCommit = nil
-            if case .stored = reply { isStored = true }
+            isCommitting = false
+            if case .stored = reply { stored = commit.timestamp }
+            commits.removeFirst()
             call.reply(reply)
-            discardIfIdle()
+            if isAbandoned { discardIfIdle() } else { work() }
         }
+        isCommitting = true
         log.submit(write, completion: completion)
     }
 }

@@ -90,7 +90,7 @@ package final class Updater: @unchecked Sendable {
         // A tombstone's record does not say its name; its row is brought by a replica that was confirmed, or by the replicator.
         guard case .live(let object) = try? log.object(key, body: .none, mayBlock: true),
             let head = try? ObjectHead(decoding: object.metadata), let target = rowTarget(head, device),
-            let row = ContainerRow.make(
+            let row = ContainerRow.row(
                 .head(object.metadata, policy: key.policy), timestamp: Timestamp(rawValue: object.timestamp))
         else { return }
         let update = PutRow(

@@ -4,12 +4,27 @@ package import StorageWire
 /// One question to several replicas of the same thing, with one deadline.
 ///
 /// Bound to its event loop. `onReply` hears every reply with the index of its replica; a replica that stays silent, has no node or
-/// breaks is heard as `failed`. Replies may come before `ask` returns.
+/// breaks is heard as `failed`. Replies may come before `ask` returns. Asking a replica again forgets what it was asked before: the
+/// old call comes to its end on the other side, unheard.
 package final class FanOut: DeadlineQueue.Entry, CallReceiver {
+    /// One replica and the newest call to it.
+    private struct Place {
+        var call: (any StorageCall)?
+        /// Messages of the call that have had no reply.
+        var waiting = 0
+        /// Tells the newest call from those before, whose replies may still arrive.
+        var generation = 0
+        /// Messages for a call that has answered before the node had handed it over.
+        var early: [StorageRequest] = []
+        var isBeginning = false
+    }
+
     private let loop: ProxyLoop
-    private var calls: [(any StorageCall)?] = []
-    private var waiting: [Int] = []
+    private var places: [Place] = []
     private var onReply: ((StorageReply, Int) -> Void)?
+    private var isDetached = false
+
+    private static let indexBits = 16
 
     package init(_ loop: ProxyLoop, onReply: @escaping (StorageReply, Int) -> Void) {
         self.loop = loop
@@ -18,69 +33,80 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
 
     /// Begins a call to the node of `device`; its replies carry `index`.
     package func ask(_ request: StorageRequest, device: UInt16, index: Int, timeout: TimeAmount) {
-        while calls.count <= index {
-            calls.append(nil)
-            waiting.append(0)
-        }
+        while places.count <= index { places.append(Place()) }
         let deadline = NIODeadline.now() + timeout
         loop.deadlines.add(self, deadline: deadline)
-        waiting[index] += 1
+        let generation = places[index].generation + 1
+        places[index] = Place(waiting: 1, generation: generation, isBeginning: true)
+        let tag = generation << Self.indexBits | index
         guard let node = loop.cluster.nodes.node(ofDevice: device) else {
-            received(.failed(StorageFailure(.noDevice, "no node has device \(device)")), tag: index)
-            return
+            places[index].isBeginning = false
+            return received(.failed(StorageFailure(.noDevice, "no node has device \(device)")), tag: tag)
         }
-        let call = node.call(request, deadline: deadline, on: loop.eventLoop, receiver: self, tag: index)
-        if onReply == nil { call.end() } else if index < calls.count { calls[index] = call }
+        let call = node.call(request, deadline: deadline, on: loop.eventLoop, receiver: self, tag: tag)
+        guard index < places.count, places[index].generation == generation, places[index].isBeginning else {
+            // Its answer has come, and nobody wants more of it.
+            return call.end()
+        }
+        places[index].call = call
+        places[index].isBeginning = false
+        let early = places[index].early
+        places[index].early = []
+        for message in early { call.send(message) }
     }
 
-    /// Sends a further message on the call of replica `index`.
+    /// Sends a further message on the call of replica `index`; when there is none (any more) that is heard as `failed`.
     package func follow(_ request: StorageRequest, index: Int, timeout: TimeAmount) {
-        guard index < calls.count, let call = calls[index] else { return }
+        guard index < places.count, places[index].isBeginning || places[index].call != nil else {
+            onReply?(.failed(StorageFailure(.unreachable, "the call is over")), index)
+            return
+        }
         loop.deadlines.add(self, deadline: .now() + timeout)
-        waiting[index] += 1
-        call.send(request)
+        places[index].waiting += 1
+        if let call = places[index].call { call.send(request) } else { places[index].early.append(request) }
     }
 
     package func received(_ reply: StorageReply, tag: Int) {
-        guard let onReply, tag < waiting.count else { return }
-        waiting[tag] -= 1
-        if waiting.allSatisfy({ $0 == 0 }) { loop.deadlines.remove(self) }
-        onReply(reply, tag)
+        let index = tag & (1 << Self.indexBits - 1)
+        guard index < places.count, places[index].generation == tag >> Self.indexBits, places[index].waiting > 0
+        else { return }
+        places[index].waiting -= 1
+        if places.allSatisfy({ $0.waiting == 0 }) { loop.deadlines.remove(self) }
+        if isDetached, places[index].waiting == 0 { return end(index: index) }
+        onReply?(reply, index)
     }
 
-    /// Ends the call of one replica.
+    /// Ends the call of one replica; nothing is heard of it any more.
     package func end(index: Int) {
-        guard index < calls.count else { return }
-        calls[index]?.end()
-        calls[index] = nil
-        waiting[index] = 0
+        guard index < places.count else { return }
+        let call = places[index].call
+        places[index] = Place(generation: places[index].generation + 1)
+        call?.end()
     }
 
     /// Ends all calls; nothing is heard any more.
     package func end() {
         onReply = nil
         loop.deadlines.remove(self)
-        for call in calls { call?.end() }
-        calls.removeAll()
-        waiting.removeAll()
+        let ended = places
+        places.removeAll()
+        for place in ended { place.call?.end() }
     }
 
-    /// Hears nothing more, but lets calls that are under way come to their end on the other side (a third replica's write).
+    /// Hears nothing more, but lets calls that are under way come to their end on the other side (a third replica's write), each
+    /// until its last answer or the deadline.
     package func detach() {
         onReply = nil
-        loop.deadlines.remove(self)
-        for index in calls.indices where waiting[index] == 0 { calls[index]?.end() }
-        calls.removeAll()
-        waiting.removeAll()
+        isDetached = true
+        for index in places.indices where places[index].waiting == 0 { end(index: index) }
     }
 
     package override func expired() {
-        for index in waiting.indices where index < waiting.count && waiting[index] > 0 {
-            waiting[index] = 0
-            calls[index]?.end()
-            calls[index] = nil
+        // Those that are silent now: what is asked in reply to one of them has a deadline of its own.
+        let silent = places.enumerated().filter { $0.element.waiting > 0 }.map { ($0.offset, $0.element.generation) }
+        for (index, generation) in silent where index < places.count && places[index].generation == generation {
+            end(index: index)
             onReply?(.failed(StorageFailure(.deadline, "no answer in time")), index)
-            if onReply == nil { return }
         }
     }
 }

@@ -16,6 +16,7 @@ final class MergedListing {
     private var marker: [UInt8]
     private var entries = ByteBuffer()
     private var count = 0
+    private var isRunning = false
 
     private struct Page {
         var rows: [TableRow]
@@ -41,7 +42,15 @@ final class MergedListing {
         _ loop: ProxyLoop, _ target: TableTarget, _ query: ListTable,
         completion: @escaping (Result<(Int, ByteBuffer), StorageFailure>) -> Void
     ) {
-        MergedListing(loop, target, query, completion: completion).fetch()
+        MergedListing(loop, target, query, completion: completion).run()
+    }
+
+    /// Replicas in this process answer within `ask`: the loop is here and not in a recursion.
+    private func run() {
+        guard !isRunning else { return }
+        isRunning = true
+        while completion != nil, fanOut == nil { fetch() }
+        isRunning = false
     }
 
     private func fetch() {
@@ -50,7 +59,7 @@ final class MergedListing {
         pages = Array(repeating: nil, count: target.primaries.count)
         let fanOut = FanOut(loop) { reply, index in self.receive(reply, from: index) }
         self.fanOut = fanOut
-        for (index, device) in target.primaries.enumerated() where completion != nil {
+        for (index, device) in target.primaries.enumerated() {
             let rows = ListTable(
                 table: target.address(device), limit: Self.batch, marker: marker, endMarker: query.endMarker,
                 prefix: query.prefix, reverse: query.reverse, includesDeleted: true)
@@ -72,6 +81,7 @@ final class MergedListing {
             return finish(.failure(StorageFailure(.unreachable, "no majority for a listing")))
         }
         merge(present)
+        run()
     }
 
     private static func rows(_ listing: ListingReply) throws(WireError) -> [TableRow] {
@@ -88,56 +98,62 @@ final class MergedListing {
         query.reverse ? right.lexicographicallyPrecedes(left) : left.lexicographicallyPrecedes(right)
     }
 
+    /// Takes the rows of all pages in order; then either all is told, or the marker stands where the next pages begin.
     private func merge(_ pages: [Page]) {
         // Behind the end of a partial page nothing is known of that replica.
         let bound = pages.filter(\.isPartial).compactMap(\.rows.last?.name).min(by: precedes)
         var places = Array(repeating: 0, count: pages.count)
-        while count < query.limit {
-            var newest: TableRow?
-            for (page, place) in zip(pages, places) where place < page.rows.count {
-                let row = page.rows[place]
-                guard let best = newest else {
-                    newest = row
-                    continue
-                }
-                if precedes(row.name, best.name) || row.name == best.name && row.timestamp > best.timestamp {
-                    newest = row
-                }
-            }
-            guard let row = newest else { break }
+        var collapsed: [UInt8]?
+        while count < query.limit, let row = Self.newest(of: pages, at: places, precedes: precedes) {
             if let bound, precedes(bound, row.name) { break }
             for index in pages.indices where places[index] < pages[index].rows.count {
                 if pages[index].rows[places[index]].name == row.name { places[index] += 1 }
             }
-            if !row.deleted, let behind = take(row) {
-                // A prefix was collapsed: on from behind it.
-                marker = behind
-                return fetch()
-            }
+            if row.deleted || collapsed.map({ row.name.starts(with: $0) }) ?? false { continue }
+            collapsed = take(row) ?? collapsed
         }
         guard let bound, count < query.limit else { return finish(.success((count, entries))) }
         marker = bound
-        fetch()
+        if let collapsed, !query.reverse, bound.starts(with: collapsed) {
+            // On from behind what was collapsed. No name has the byte 255, which is not UTF-8.
+            marker = collapsed + [255]
+        }
     }
 
-    /// Adds a row, or what the delimiter makes of it; then the marker behind everything that was collapsed.
+    /// Of the first name at these places the newest row; a deletion wins over a write of the same time.
+    private static func newest(
+        of pages: [Page], at places: [Int], precedes: ([UInt8], [UInt8]) -> Bool
+    ) -> TableRow? {
+        var newest: TableRow?
+        for (page, place) in zip(pages, places) where place < page.rows.count {
+            let row = page.rows[place]
+            guard let best = newest else {
+                newest = row
+                continue
+            }
+            let isNewer = row.timestamp > best.timestamp || row.timestamp == best.timestamp && row.deleted
+            if precedes(row.name, best.name) || row.name == best.name && isNewer { newest = row }
+        }
+        return newest
+    }
+
+    /// Adds a row, or what the delimiter makes of it; then the beginning of all that was collapsed.
     private func take(_ row: TableRow) -> [UInt8]? {
+        if query.omitsSubdirectories, row.name == query.prefix { return nil }
         guard !query.delimiter.isEmpty,
             let end = row.name.end(of: query.delimiter, from: query.prefix.count)
         else {
             add(.row(row))
             return nil
         }
-        let subdirectory = Array(row.name[..<end])
-        // No name has the byte 255, which is not UTF-8: this is behind all that begin with the prefix.
-        let behind = query.reverse ? subdirectory : subdirectory + [255]
         if query.omitsSubdirectories {
-            guard end == row.name.count else { return behind }
-            add(.row(row))
+            if end == row.name.count { add(.row(row)) }
             return nil
         }
-        if query.marker.isEmpty || !query.marker.starts(with: subdirectory) { add(.subdirectory(subdirectory)) }
-        return behind
+        let subdirectory = Array(row.name[..<end])
+        // The client knows it from the page before.
+        if subdirectory != (query.reverse ? query.endMarker : query.marker) { add(.subdirectory(subdirectory)) }
+        return subdirectory
     }
 
     private func add(_ entry: ListingEntry) {

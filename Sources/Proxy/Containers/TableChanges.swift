@@ -18,11 +18,12 @@ package enum TableChanges {
         _ loop: ProxyLoop, _ target: TableTarget, creates: Bool, policy: UInt8, metadata: [ObjectHead.Header],
         completion: @escaping (Outcome) -> Void
     ) {
-        var created = 0
+        // A replica that made it in an earlier round only changes it in a later one.
+        var created: Set<Int> = []
         run(
             loop, target,
-            translate: { reply in
-                if case .tableStored(created: true) = reply { created += 1 }
+            translate: { reply, index in
+                if case .tableStored(created: true) = reply { created.insert(index) }
                 return reply
             },
             make: { device, timestamp in
@@ -31,16 +32,18 @@ package enum TableChanges {
                         table: target.address(device), timestamp: timestamp, creates: creates,
                         account: target.account, container: target.container, policy: policy, metadata: metadata))
             },
-            completion: { completion(outcome($0, created: created > target.primaries.count / 2)) })
+            completion: { completion(outcome($0, created: created.count > target.primaries.count / 2)) })
     }
 
     /// Deletes a container that has no objects. Replicas that had agreed when another still had rows are made live again.
+    ///
+    /// - Parameter policy: what the container has, for that case.
     package static func delete(
-        _ loop: ProxyLoop, _ target: TableTarget, completion: @escaping (Outcome) -> Void
+        _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8 = UpdateTable.anyPolicy, completion: @escaping (Outcome) -> Void
     ) {
         run(
             loop, target,
-            translate: { reply in
+            translate: { reply, _ in
                 // It is gone there already, or never came there.
                 if case .absent = reply { return .tableStored(created: false) }
                 return reply
@@ -50,7 +53,7 @@ package enum TableChanges {
             },
             completion: { result in
                 guard case .refused(.notEmpty) = result else { return completion(outcome(result, created: false)) }
-                update(loop, target, creates: true, policy: UpdateTable.anyPolicy, metadata: []) { _ in
+                update(loop, target, creates: true, policy: policy, metadata: []) { _ in
                     completion(.notEmpty)
                 }
             })
@@ -62,7 +65,7 @@ package enum TableChanges {
         deleted: Bool, completion: @escaping (Outcome) -> Void
     ) {
         run(
-            loop, account, translate: { reply in
+            loop, account, translate: { reply, _ in
                 // A report of the container came between: the row is there, newer than ours.
                 if !deleted, case .superseded = reply { return .stored(rowStored: true) }
                 return reply
@@ -79,25 +82,21 @@ package enum TableChanges {
     }
 
     private static func run(
-        _ loop: ProxyLoop, _ target: TableTarget, translate: @escaping (StorageReply) -> StorageReply,
+        _ loop: ProxyLoop, _ target: TableTarget, translate: @escaping (StorageReply, Int) -> StorageReply,
         make: @escaping (UInt16, Timestamp) -> StorageRequest,
         completion: @escaping (ReplicatedWrite.Result) -> Void
     ) {
         var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
-        shape.refuses = { reply in
-            switch reply {
-            case .notEmpty, .policyConflict: true
-            default: false
-            }
-        }
-        var absent = 0
+        var absent: Set<Int> = []
         let majority = target.primaries.count / 2 + 1
-        shape.refuses = { [refuses = shape.refuses] reply in
-            if case .absent = reply {
-                absent += 1
-                return absent >= majority
+        shape.refuses = { reply, index in
+            switch reply {
+            case .notEmpty, .policyConflict: return true
+            case .absent:
+                absent.insert(index)
+                return absent.count >= majority
+            default: return false
             }
-            return refuses(reply)
         }
         ReplicatedRequest.run(
             loop, devices: target.primaries, shape: shape, translate: translate,

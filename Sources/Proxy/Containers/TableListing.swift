@@ -4,7 +4,7 @@ package import StorageWire
 /// A page of a listing that a majority of the replicas vouches for.
 ///
 /// One replica is asked for the page, the others for the state of the table; when a majority holds the same rows the page is right as it
-/// is. When replicas differ, their rows are merged name by name, the newest wins, deletions too (`MergedListing`).
+/// is. When that replica does not answer another is asked; when replicas differ, their rows are merged name by name, the newest wins, deletions too (`MergedListing`).
 /// Keeps itself until it has answered. Bound to its event loop.
 package final class TableListing {
     package enum Outcome {
@@ -19,6 +19,9 @@ package final class TableListing {
     private var fanOut: FanOut?
     private var completion: ((Outcome) -> Void)?
     private var page: ListingReply?
+    /// The replica that is asked for the page now, and all that were.
+    private var pageSource: Int? = 0
+    private var pageSources: Set<Int> = [0]
     private var lastFailure = StorageFailure(.unreachable)
 
     private init(
@@ -51,6 +54,7 @@ package final class TableListing {
     }
 
     private func receive(_ reply: StorageReply, from index: Int) {
+        if pageSource == index { pageSource = nil }
         switch reply {
         case .listing(let listing):
             page = listing
@@ -70,11 +74,13 @@ package final class TableListing {
         case .wait: break
         case .fail: finish(.unavailable(lastFailure))
         case .done:
-            if let page, quorum.agrees(with: page.table) {
-                finish(count: page.count, entries: page.entries)
-            } else {
-                merge()
-            }
+            if let page, quorum.agrees(with: page.table) { return finish(count: page.count, entries: page.entries) }
+            // A page takes longer than the state of a table: the others have mostly spoken before it comes.
+            if pageSource != nil { return }
+            guard let holder = quorum.holder(except: pageSources) else { return merge() }
+            pageSource = holder
+            pageSources.insert(holder)
+            ask(holder, page: true)
         }
     }
 

@@ -1,3 +1,4 @@
+import NIOCore
 package import Ring
 package import StorageWire
 
@@ -35,6 +36,17 @@ package struct ObjectTarget {
     package func row(_ index: Int) -> RowTarget? {
         guard !containerPrimaries.isEmpty else { return nil }
         return RowTarget(device: containerPrimaries[index % containerPrimaries.count], container: containerHash)
+    }
+
+    /// The row that the object replica `index` writes, for when it can't: `head` is `nil` for a deletion.
+    func putRow(_ index: Int, _ head: ObjectHead?, _ timestamp: Timestamp) -> PutRow? {
+        guard let target = row(index) else { return nil }
+        let value = head.map { ObjectRowValue(etag: $0.etag, contentType: $0.contentType).encoded() } ?? ByteBuffer()
+        return PutRow(
+            table: TableAddress(device: target.device, kind: .container, hash: target.container),
+            row: TableRow(
+                name: object, timestamp: timestamp, deleted: head == nil, policy: policy, bytes: head?.size ?? 0,
+                count: head == nil ? 0 : 1, value: value))
     }
 
     /// The first handoff device for the primary `index`; each primary has its own.

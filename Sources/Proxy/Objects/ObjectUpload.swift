@@ -71,7 +71,7 @@ package final class ObjectUpload {
         digest.update(body)
         let etag = digest.finish()
         guard let head = seal(etag, size) else { return end(.refused) }
-        putSmall(head: head.encoded(), body: body, etag: etag)
+        putSmall(head: head, body: body, etag: etag)
     }
 
     /// The client went away: nothing becomes visible, what was staged is given back.
@@ -80,30 +80,42 @@ package final class ObjectUpload {
         release()
     }
 
-    private func putSmall(head: ByteBuffer, body: ByteBuffer, etag: [UInt8]) {
-        let fanOut = FanOut(loop) { [unowned self] reply, index in write?.receive(reply, from: index) }
-        self.fanOut = fanOut
+    private func putSmall(head: ObjectHead, body: ByteBuffer, etag: [UInt8]) {
+        let fanOut = openFanOut()
+        let encoded = head.encoded()
         let timeout = loop.limits.writeTimeout
-        func request(_ index: Int, _ device: UInt16, _ timestamp: Timestamp) -> StorageRequest {
-            var address = target.address(index)
-            address.device = device
-            return .putObject(
-                PutObject(
-                    address: address, timestamp: timestamp, condition: condition, row: target.row(index), head: head,
-                    body: body))
+        func ask(_ device: UInt16, _ row: RowTarget?, _ timestamp: Timestamp, place: Int) {
+            let put = PutObject(
+                address: ObjectAddress(device: device, policy: target.policy, hash: target.hash),
+                timestamp: timestamp, condition: condition, row: row, head: encoded, body: body)
+            fanOut.ask(.putObject(put), device: device, index: place, timeout: timeout)
         }
         begin(
-            etag: etag,
+            head, etag: etag,
             send: { [unowned self] index, timestamp in
-                let device = target.primaries[index]
-                fanOut.ask(request(index, device, timestamp), device: device, index: index, timeout: timeout)
+                ask(target.primaries[index], target.row(index), timestamp, place: index)
             },
             sendToHandoff: { [unowned self] index, timestamp in
                 guard let device = target.handoff(cluster: loop.cluster, index: index) else { return }
-                let place = target.primaries.count + index
-                fanOut.ask(request(index, device, timestamp), device: device, index: place, timeout: timeout)
+                ask(device, nil, timestamp, place: places.handoff(index))
             })
     }
+
+    /// For what travels in one message: small objects, and the rows of primaries that are away.
+    private func openFanOut() -> FanOut {
+        if let fanOut { return fanOut }
+        let fanOut = FanOut(loop) { [unowned self] reply, place in
+            switch places.role(of: place) {
+            case .primary(let index): write?.receive(reply, from: index)
+            case .handoff: break
+            case .row(let index): write?.receiveRow(reply, from: index)
+            }
+        }
+        self.fanOut = fanOut
+        return fanOut
+    }
+
+    private var places: WritePlaces { WritePlaces(primaries: target.primaries.count) }
 
     private func openStream() {
         let stream = UploadStream(loop, target: target, expectedLength: expectedLength, digest: digest)
@@ -119,7 +131,7 @@ package final class ObjectUpload {
         guard let head = seal(etag, size) else { return end(.refused) }
         let encoded = head.encoded()
         begin(
-            etag: etag,
+            head, etag: etag,
             send: { [unowned self] index, timestamp in
                 stream.commit(
                     CommitUpload(
@@ -131,31 +143,44 @@ package final class ObjectUpload {
     }
 
     private func begin(
-        etag: [UInt8], send: @escaping (Int, Timestamp) -> Void, sendToHandoff: @escaping (Int, Timestamp) -> Void
+        _ head: ObjectHead, etag: [UInt8], send: @escaping (Int, Timestamp) -> Void,
+        sendToHandoff: @escaping (Int, Timestamp) -> Void
     ) {
         var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
         shape.leaderFirst = condition == .ifAbsent
-        shape.refuses = { if case .conditionFailed = $0 { true } else { false } }
-        let write = ReplicatedWrite(loop, shape: shape, send: send, sendToHandoff: sendToHandoff) {
-            [unowned self] result in
-            switch result {
-            case .stored(let timestamp): end(.stored(timestamp, etag: etag, size: size))
-            case .refused: end(.exists)
-            case .unavailable(let failure): end(.unavailable(failure))
-            }
-        }
+        shape.refuses = { reply, _ in if case .conditionFailed = reply { true } else { false } }
+        let write = ReplicatedWrite(
+            loop, shape: shape, send: send, sendToHandoff: sendToHandoff,
+            sendRow: { [unowned self] index, timestamp in sendRow(index, head, timestamp) },
+            completion: { [unowned self] result in
+                switch result {
+                case .stored(let timestamp): end(.stored(timestamp, etag: etag, size: size))
+                case .refused: end(.exists)
+                case .unavailable(let failure): end(.unavailable(failure))
+                }
+            })
         self.write = write
         write.start()
+    }
+
+    private func sendRow(_ index: Int, _ head: ObjectHead, _ timestamp: Timestamp) {
+        guard let row = target.putRow(index, head, timestamp) else {
+            write?.receiveRow(.failed(StorageFailure(.noDevice, "the container has no replicas")), from: index)
+            return
+        }
+        openFanOut().ask(
+            .putRow(row), device: row.table.device, index: places.row(index), timeout: loop.limits.writeTimeout)
     }
 
     private func end(_ outcome: Outcome) {
         let completion = completion
         self.completion = nil
+        // A third replica that is still at work comes to its end without us.
+        if case .stored = outcome { stream?.detach() }
         completion?(outcome)
         release()
     }
 
-    /// Calls that still wait for a third replica go on without us: a small write is under way and needs nothing more.
     private func release() {
         write?.cancel()
         stream?.end()

@@ -18,8 +18,8 @@ package final class ReplicatedWrite {
         package var replicas: Int
         /// Ask the first primary alone and the others only when it has agreed: of two rival conditional writes one finds the other there.
         package var leaderFirst = false
-        /// Replies that end the write at once.
-        package var refuses: (StorageReply) -> Bool = { _ in false }
+        /// Replies of a replica that end the write at once.
+        package var refuses: (StorageReply, Int) -> Bool = { _, _ in false }
 
         package init(replicas: Int) { self.replicas = replicas }
     }
@@ -28,51 +28,49 @@ package final class ReplicatedWrite {
     private let shape: Shape
     private let send: (Int, Timestamp) -> Void
     private let sendToHandoff: (Int, Timestamp) -> Void
+    private let sendRow: ((Int, Timestamp) -> Void)?
     private var completion: ((Result) -> Void)?
     private var quorum: WriteQuorum
     private var timestamp: Timestamp
     private var round = 0
     private var leader: Int?
+    /// Leaders that have failed before another one agreed.
+    private var awaitingHandoff: [Int] = []
     private var lastFailure = StorageFailure(.unreachable)
-    /// Replies that belong to rounds before the current one, by replica.
-    private var outdated: [Int]
-    private var sent: [Int]
 
     /// - Parameters:
-    ///   - send: sends the write with this timestamp to the replica of this index; its reply goes to `receive`.
-    ///   - sendToHandoff: does the same with a handoff in place of that primary.
+    ///   - send: sends the write with this timestamp to the replica of this index; the reply to the newest such message, and to no
+    ///     older one, goes to `receive`.
+    ///   - sendToHandoff: does the same with a handoff in place of that primary; the reply goes nowhere.
+    ///   - sendRow: writes the row of that primary without it; the reply goes to `receiveRow`. `nil` when there are no rows, or
+    ///     only the primaries can make them.
     package init(
         _ loop: ProxyLoop, shape: Shape, send: @escaping (Int, Timestamp) -> Void,
-        sendToHandoff: @escaping (Int, Timestamp) -> Void, completion: @escaping (Result) -> Void
+        sendToHandoff: @escaping (Int, Timestamp) -> Void, sendRow: ((Int, Timestamp) -> Void)? = nil,
+        completion: @escaping (Result) -> Void
     ) {
         self.loop = loop
         self.shape = shape
         self.send = send
         self.sendToHandoff = sendToHandoff
+        self.sendRow = sendRow
         self.completion = completion
-        quorum = WriteQuorum(replicas: shape.replicas)
+        quorum = WriteQuorum(replicas: shape.replicas, writesRows: sendRow != nil)
         timestamp = loop.timestamps.next()
-        outdated = Array(repeating: 0, count: shape.replicas)
-        sent = Array(repeating: 0, count: shape.replicas)
     }
 
     package func start() {
         if shape.leaderFirst {
             leader = 0
-            transmit(0)
+            send(0, timestamp)
         } else {
-            transmitAll(except: nil)
+            transmitAll(from: 0)
         }
     }
 
-    /// Takes the reply of a replica (handoffs have indices above the primaries').
+    /// Takes the reply of a primary.
     package func receive(_ reply: StorageReply, from index: Int) {
         guard completion != nil, index < shape.replicas else { return }
-        if outdated[index] > 0 {
-            outdated[index] -= 1
-            return
-        }
-        sent[index] -= 1
         let answer: WriteQuorum.Answer
         switch reply {
         case .stored(let row): answer = .stored(row: row)
@@ -82,7 +80,7 @@ package final class ReplicatedWrite {
             lastFailure = failure
             answer = .failed
         default:
-            if shape.refuses(reply) { return finish(.refused(reply)) }
+            if shape.refuses(reply, index) { return finish(.refused(reply)) }
             lastFailure = StorageFailure(.malformed, "unexpected reply")
             answer = .failed
         }
@@ -90,16 +88,38 @@ package final class ReplicatedWrite {
         act(on: quorum.receive(answer, from: index))
     }
 
+    /// Takes the reply to a row that was written without its primary.
+    package func receiveRow(_ reply: StorageReply, from index: Int) {
+        guard completion != nil else { return }
+        switch reply {
+        // Superseded: a newer write of the name is listed already.
+        case .stored, .superseded: act(on: quorum.receiveRow(stored: true, from: index))
+        case .failed(let failure):
+            lastFailure = failure
+            act(on: quorum.receiveRow(stored: false, from: index))
+        default: act(on: quorum.receiveRow(stored: false, from: index))
+        }
+    }
+
     package func cancel() { completion = nil }
 
     private func act(on action: WriteQuorum.Action) {
         switch action {
         case .wait: break
-        case .tryHandoff(let primary): sendToHandoff(primary, timestamp)
+        case .tryHandoff(let primary, let rows):
+            // While it is open whether the condition holds, nothing is kept anywhere.
+            if leader == nil { sendToHandoff(primary, timestamp) } else { awaitingHandoff.append(primary) }
+            writeRows(rows)
+        case .writeRows(let primaries): writeRows(primaries)
         case .succeed: finish(.stored(timestamp))
         case .fail: finish(.unavailable(lastFailure))
         case .retry(let newest): retry(above: newest)
         }
+    }
+
+    private func writeRows(_ primaries: [Int]) {
+        let current = round
+        for index in primaries where completion != nil && round == current { sendRow?(index, timestamp) }
     }
 
     /// Goes on from the leader's answer to the others, or to another leader. True when that is all to be done with the answer.
@@ -107,12 +127,17 @@ package final class ReplicatedWrite {
         switch answer {
         case .stored:
             self.leader = nil
-            transmitAll(except: leader)
-            return completion == nil
+            // Counted first: the others may answer at once. Those before the leader have failed.
+            act(on: quorum.receive(answer, from: leader))
+            if completion != nil { transmitAll(from: leader + 1) }
+            for primary in awaitingHandoff where completion != nil { sendToHandoff(primary, timestamp) }
+            awaitingHandoff = []
+            return true
         case .failed where leader + 1 < shape.replicas:
             self.leader = leader + 1
+            let current = round
             act(on: quorum.receive(answer, from: leader))
-            if completion != nil { transmit(leader + 1) }
+            if completion != nil, round == current { send(leader + 1, timestamp) }
             return true
         case .failed, .superseded:
             self.leader = nil
@@ -125,27 +150,19 @@ package final class ReplicatedWrite {
         guard round < loop.limits.maximumWriteRounds else {
             return finish(.unavailable(StorageFailure(.busy, "newer writes kept arriving")))
         }
+        awaitingHandoff = []
         timestamp = loop.timestamps.next(after: newest)
-        quorum = WriteQuorum(replicas: shape.replicas)
-        for index in sent.indices {
-            outdated[index] += sent[index]
-            sent[index] = 0
-        }
+        quorum = WriteQuorum(replicas: shape.replicas, writesRows: sendRow != nil)
         start()
     }
 
-    private func transmitAll(except skipped: Int?) {
+    private func transmitAll(from first: Int) {
         let current = round
-        for index in 0..<shape.replicas where index != skipped {
+        for index in first..<shape.replicas {
             // A reply may come at once and start another round.
             guard completion != nil, round == current else { return }
-            transmit(index)
+            send(index, timestamp)
         }
-    }
-
-    private func transmit(_ index: Int) {
-        sent[index] += 1
-        send(index, timestamp)
     }
 
     private func finish(_ result: Result) {

@@ -21,7 +21,10 @@ package final class UploadStream {
     private struct Replica {
         var acknowledged: Int64 = 0
         var failed = false
-        var committing = false
+        /// The opening and chunks that have had no answer.
+        var unanswered = 0
+        /// Commits that have had no answer; only the last one's counts.
+        var commits = 0
     }
 
     private var fanOut: FanOut?
@@ -33,6 +36,8 @@ package final class UploadStream {
     private var sent: Int64 = 0
     private var isPaused = false
     private var isWhole = false
+    /// From here on the commit's quorum decides what a lost replica means.
+    private var isCommitting = false
     private var isEnded = false
 
     /// A replica that is this far behind the others is given up: it would hold the bytes of all in memory.
@@ -50,6 +55,7 @@ package final class UploadStream {
         let fanOut = FanOut(loop) { [unowned self] reply, index in receive(reply, from: index) }
         self.fanOut = fanOut
         for index in target.primaries.indices where !isEnded {
+            replicas[index].unanswered += 1
             fanOut.ask(
                 .openUpload(OpenUpload(address: target.address(index), expectedLength: expectedLength)),
                 device: target.primaries[index], index: index, timeout: loop.limits.writeTimeout)
@@ -79,8 +85,15 @@ package final class UploadStream {
             onCommitReply?(.failed(StorageFailure(.unreachable, "lost during the upload")), index)
             return
         }
-        replicas[index].committing = true
+        replicas[index].commits += 1
         fanOut?.follow(.commitUpload(message), index: index, timeout: loop.limits.commitTimeout)
+    }
+
+    /// Nothing is heard any more; replicas that are still at their commit are left to finish it.
+    package func detach() {
+        fanOut?.detach()
+        fanOut = nil
+        end()
     }
 
     package func end() {
@@ -98,7 +111,10 @@ package final class UploadStream {
     private func hashNext() {
         guard !isHashing, !isEnded else { return }
         guard let chunk = unhashed.popFirst() else {
-            if isWhole { onWhole?(digest.finish()) }
+            if isWhole, !isCommitting {
+                isCommitting = true
+                onWhole?(digest.finish())
+            }
             return
         }
         isHashing = true
@@ -120,6 +136,7 @@ package final class UploadStream {
             if sent - replicas[index].acknowledged > Self.maximumLag + Int64(chunk.readableBytes) {
                 fail(index, StorageFailure(.busy, "too far behind the other replicas"))
             } else {
+                replicas[index].unanswered += 1
                 fanOut?.follow(message, index: index, timeout: loop.limits.commitTimeout)
             }
         }
@@ -127,24 +144,33 @@ package final class UploadStream {
         hashNext()
     }
 
+    /// Answers come in the order of the messages.
     private func receive(_ reply: StorageReply, from index: Int) {
-        guard !isEnded else { return }
-        switch reply {
-        case .accepted(let bytes):
+        guard !isEnded, !replicas[index].failed else { return }
+        if replicas[index].unanswered > 0 {
+            replicas[index].unanswered -= 1
+            guard case .accepted(let bytes) = reply else { return fail(index, StorageFailure(unexpected: reply)) }
             replicas[index].acknowledged += Int64(bytes)
-            updatePause()
-        case .failed(let failure):
-            if replicas[index].committing { onCommitReply?(reply, index) } else { fail(index, failure) }
-        default:
-            onCommitReply?(reply, index)
+            return updatePause()
         }
+        guard replicas[index].commits > 0 else { return }
+        if case .failed(let failure) = reply { return fail(index, failure) }
+        replicas[index].commits -= 1
+        if replicas[index].commits == 0 { onCommitReply?(reply, index) }
     }
 
     private func fail(_ index: Int, _ failure: StorageFailure) {
         guard !replicas[index].failed else { return }
         replicas[index].failed = true
         fanOut?.end(index: index)
-        if replicas.count(where: { !$0.failed }) <= replicas.count / 2 { onFailure?(failure) } else { updatePause() }
+        if replicas[index].commits > 0 {
+            replicas[index].commits = 0
+            onCommitReply?(.failed(failure), index)
+        } else if replicas.count(where: { !$0.failed }) <= replicas.count / 2, !isCommitting {
+            onFailure?(failure)
+        } else {
+            updatePause()
+        }
     }
 
     /// Reading stops while more than the window is received and not yet taken by a majority.
@@ -158,5 +184,11 @@ package final class UploadStream {
             isPaused = shouldPause
             onPause?(shouldPause)
         }
+    }
+}
+
+extension StorageFailure {
+    fileprivate init(unexpected reply: StorageReply) {
+        if case .failed(let failure) = reply { self = failure } else { self.init(.malformed, "unexpected reply") }
     }
 }

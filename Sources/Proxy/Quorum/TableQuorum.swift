@@ -11,22 +11,26 @@ package struct TableQuorum: Sendable {
     }
 
     private var replies: [TableReply?]
-    private var failed = 0
+    private var hasFailed: [Bool]
     private let majority: Int
 
     package init(replicas: Int) {
         replies = Array(repeating: nil, count: replicas)
+        hasFailed = Array(repeating: false, count: replicas)
         majority = replicas / 2 + 1
     }
 
     package mutating func receive(_ reply: TableReply, from index: Int) -> Action {
         guard index < replies.count else { return .wait }
         replies[index] = reply
+        hasFailed[index] = false
         return decide()
     }
 
     package mutating func receiveFailure(from index: Int) -> Action {
-        failed += 1
+        guard index < replies.count else { return .wait }
+        // What it said before still holds.
+        hasFailed[index] = replies[index] == nil
         return decide()
     }
 
@@ -35,6 +39,12 @@ package struct TableQuorum: Sendable {
         let present = replies.compactMap { $0 }
         let shared = present.first { reply in present.count { $0.hasRows(of: reply) } >= majority }
         return shared ?? present.max { $0.lastChange < $1.lastChange }
+    }
+
+    /// A replica that has the agreed rows and is not among these.
+    package func holder(except excluded: Set<Int>) -> Int? {
+        guard let agreed, agrees(with: agreed) else { return nil }
+        return replies.indices.first { !excluded.contains($0) && replies[$0]?.hasRows(of: agreed) ?? false }
     }
 
     /// Whether a majority holds the same rows as `reply`.
@@ -54,6 +64,7 @@ package struct TableQuorum: Sendable {
 
     private func decide() -> Action {
         let present = replies.count { $0 != nil }
+        let failed = hasFailed.count { $0 }
         if present + failed == replies.count { return present >= majority ? .done : .fail }
         if failed > replies.count - majority { return .fail }
         guard present >= majority, let agreed else { return .wait }

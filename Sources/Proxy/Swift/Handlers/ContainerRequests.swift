@@ -180,15 +180,15 @@ final class ContainerDelete: SwiftRequest {
             case .state(let state):
                 guard state.isLive else { return fail(SwiftError(404)) }
                 guard state.rows == 0 else { return fail(Self.notEmpty) }
-                delete(target)
+                delete(target, policy: state.head?.policy ?? UpdateTable.anyPolicy)
             }
         }
     }
 
     private static let notEmpty = SwiftError(409)
 
-    private func delete(_ target: TableTarget) {
-        TableChanges.delete(loop, target) { [self] outcome in
+    private func delete(_ target: TableTarget, policy: UInt8) {
+        TableChanges.delete(loop, target, policy: policy) { [self] outcome in
             api.facts.remove(target.hash)
             switch outcome {
             case .stored(let timestamp, _): unlist(target, timestamp)

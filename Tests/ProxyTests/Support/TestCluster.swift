@@ -1,0 +1,153 @@
+import ContainerServer
+import DeviceLog
+import Logging
+import NIOCore
+import NIOPosix
+import ObjectServer
+import Ring
+import StorageWire
+import Synchronization
+
+@testable import Proxy
+
+/// The whole store in one process: devices in memory, each on a node of its own that can be made to fail, and proxies.
+final class TestCluster: @unchecked Sendable {
+    // Unchecked: set up in `init`, after that each part is used as its own rules say.
+    let nodes: [FaultyNode]
+    let cluster: Cluster
+    let eventLoop: any EventLoop
+    private let group: MultiThreadedEventLoopGroup
+    private let workers: NIOThreadPool
+    private let logs: [DeviceLog]
+    private let directory = Directory()
+    private var proxies: [NIOLoopBound<ProxyLoop>] = []
+
+    /// Three quick replicas of everything.
+    static let limits = {
+        var limits = StoreLimits()
+        limits.inlineBody = 4 << 10
+        limits.writeTimeout = .milliseconds(400)
+        limits.commitTimeout = .milliseconds(800)
+        limits.readTimeout = .milliseconds(400)
+        limits.sweepInterval = .milliseconds(10)
+        return limits
+    }()
+
+    /// - Parameter skews: for each proxy how far its clock is ahead, in ticks of 10 microseconds.
+    init(devices: Int = 3, skews: [Int] = [0], limits: StoreLimits = TestCluster.limits) async throws {
+        group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        eventLoop = group.next()
+        workers = NIOThreadPool(numberOfThreads: 2)
+        workers.start()
+        var configuration = Configuration()
+        configuration.segmentSize = 1 << 20
+        configuration.zeroAhead = 0
+        configuration.reserve = 0
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        var logs: [DeviceLog] = []
+        var nodes: [FaultyNode] = []
+        for device in 0..<devices {
+            let log = try DeviceLog.open(
+                directory: "/device", identity: DeviceIdentity(clusterID: "test", deviceID: device),
+                fileSystem: MemoryFileSystem(capacity: 1 << 30), configuration: configuration, logger: logger)
+            logs.append(log)
+            let sinks = EventLoopSinks()
+            let id = UInt16(device)
+            let objects = ObjectServer(
+                devices: [id: log], nodes: directory, workers: workers, sinks: sinks, logger: logger)
+            let containers = ContainerServer(devices: [id: log], workers: workers, sinks: sinks, logger: logger)
+            nodes.append(FaultyNode(LocalNode(handler: BothServers(objects, containers))))
+        }
+        self.logs = logs
+        self.nodes = nodes
+        directory.set(nodes)
+        cluster = Cluster(
+            hasher: PathHasher(prefix: [], suffix: Array("test".utf8)), accounts: try Self.ring(devices, seed: 1),
+            containers: try Self.ring(devices, seed: 2), objects: [0: try Self.ring(devices, seed: 3)],
+            policies: [StoragePolicy(index: 0, name: "default", isDefault: true)], nodes: directory)
+        for (index, skew) in skews.enumerated() {
+            let timestamps = TimestampSource(tieBreak: UInt64(index)) { Clock.ticks(skew: skew) }
+            let (cluster, eventLoop, workers) = (cluster, eventLoop, workers)
+            proxies.append(
+                try await eventLoop.submit {
+                    let proxy = ProxyLoop(
+                        eventLoop: eventLoop, cluster: cluster, timestamps: timestamps, workers: workers,
+                        limits: limits)
+                    proxy.start()
+                    return NIOLoopBound(proxy, eventLoop: eventLoop)
+                }.get())
+        }
+    }
+
+    private static func ring(_ devices: Int, seed: UInt64) throws -> Ring {
+        var builder = try RingBuilder(partPower: 5, replicas: 3, minPartHours: 0)
+        for device in 0..<devices {
+            try builder.add(
+                RingDevice(zone: device, ip: "10.0.0.\(device)", port: 1, device: "d\(device)", weight: 1))
+        }
+        _ = try builder.rebalance(now: 0, seed: seed)
+        return builder.ring()
+    }
+
+    func stop() async throws {
+        let proxies = proxies
+        try await eventLoop.submit { for proxy in proxies { proxy.value.stop() } }.get()
+        for log in logs { log.close() }
+        try await workers.shutdownGracefully()
+        try await group.shutdownGracefully()
+    }
+
+    /// All devices are well again.
+    func heal() { for node in nodes { node.fault = nil } }
+
+    /// Runs an operation on the event loop until it has called back.
+    func run<Result: Sendable>(
+        proxy: Int = 0, _ body: @escaping @Sendable (ProxyLoop, @escaping (Result) -> Void) -> Void
+    ) async -> Result {
+        let bound = proxies[proxy]
+        return await withCheckedContinuation { continuation in
+            eventLoop.execute { body(bound.value) { continuation.resume(returning: $0) } }
+        }
+    }
+
+    private final class Directory: NodeDirectory {
+        private let nodes = Mutex<[FaultyNode]>([])
+
+        func set(_ nodes: [FaultyNode]) { self.nodes.withLock { $0 = nodes } }
+
+        func node(ofDevice device: UInt16) -> (any StorageNode)? {
+            nodes.withLock { Int(device) < $0.count ? $0[Int(device)] : nil }
+        }
+    }
+}
+
+private enum Clock {
+    private static let start = ContinuousClock.now
+
+    static func ticks(skew: Int) -> UInt64 {
+        let (seconds, attoseconds) = (ContinuousClock.now - start).components
+        return UInt64(1_700_000_000 * 100_000 + Int(seconds) * 100_000 + Int(attoseconds / 10_000_000_000_000) + skew)
+    }
+}
+
+/// Hands each request to the server that it is for.
+private final class BothServers: StorageHandler {
+    private let objects: ObjectServer
+    private let containers: ContainerServer
+
+    init(_ objects: ObjectServer, _ containers: ContainerServer) {
+        self.objects = objects
+        self.containers = containers
+    }
+
+    func handle(_ request: StorageRequest, call: ServerCall) {
+        switch request {
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+            objects.handle(request, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+            containers.handle(request, call: call)
+        }
+    }
+
+    func ended(_ call: ServerCall) { objects.ended(call) }
+}
