@@ -9,6 +9,8 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
     private let loop: ProxyLoop
     private var calls: [(any StorageCall)?] = []
     private var waiting: [Int] = []
+    /// The latest `ask` of each replica, by its number, and messages for it that came before its call was known here.
+    private var asked: [(number: Int, isBeginning: Bool, early: [StorageRequest])] = []
     private var onReply: ((StorageReply, Int) -> Void)?
 
     package init(_ loop: ProxyLoop, onReply: @escaping (StorageReply, Int) -> Void) {
@@ -21,6 +23,7 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
         while calls.count <= index {
             calls.append(nil)
             waiting.append(0)
+            asked.append((0, false, []))
         }
         let deadline = NIODeadline.now() + timeout
         loop.deadlines.add(self, deadline: deadline)
@@ -29,16 +32,27 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
             received(.failed(StorageFailure(.noDevice, "no node has device \(device)")), tag: index)
             return
         }
+        let number = asked[index].number + 1
+        asked[index] = (number, true, [])
         let call = node.call(request, deadline: deadline, on: loop.eventLoop, receiver: self, tag: index)
-        if onReply == nil { call.end() } else if index < calls.count { calls[index] = call }
+        began(call, index: index, number: number)
+    }
+
+    /// A node in this process may have answered already, and who heard it may have ended this call or begun another one to the replica.
+    private func began(_ call: any StorageCall, index: Int, number: Int) {
+        guard index < asked.count, asked[index].number == number, asked[index].isBeginning else { return call.end() }
+        let early = asked[index].early
+        asked[index] = (number, false, [])
+        calls[index] = call
+        for request in early { call.send(request) }
     }
 
     /// Sends a further message on the call of replica `index`.
     package func follow(_ request: StorageRequest, index: Int, timeout: TimeAmount) {
-        guard index < calls.count, let call = calls[index] else { return }
+        guard index < calls.count, asked[index].isBeginning || calls[index] != nil else { return }
         loop.deadlines.add(self, deadline: .now() + timeout)
         waiting[index] += 1
-        call.send(request)
+        if asked[index].isBeginning { asked[index].early.append(request) } else { calls[index]?.send(request) }
     }
 
     package func received(_ reply: StorageReply, tag: Int) {
@@ -54,6 +68,7 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
         calls[index]?.end()
         calls[index] = nil
         waiting[index] = 0
+        asked[index].isBeginning = false
     }
 
     /// Ends all calls; nothing is heard any more.
@@ -63,6 +78,7 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
         for call in calls { call?.end() }
         calls.removeAll()
         waiting.removeAll()
+        asked.removeAll()
     }
 
     /// Hears nothing more, but lets calls that are under way come to their end on the other side (a third replica's write).
@@ -72,13 +88,12 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
         for index in calls.indices where waiting[index] == 0 { calls[index]?.end() }
         calls.removeAll()
         waiting.removeAll()
+        asked.removeAll()
     }
 
     package override func expired() {
         for index in waiting.indices where index < waiting.count && waiting[index] > 0 {
-            waiting[index] = 0
-            calls[index]?.end()
-            calls[index] = nil
+            end(index: index)
             onReply?(.failed(StorageFailure(.deadline, "no answer in time")), index)
             if onReply == nil { return }
         }
