@@ -27,12 +27,20 @@ package struct Configuration: Sendable {
     /// Limits of one batch.
     package var maximumBatchBytes = 4 << 20
     package var maximumBatchRecords = 4096
+    /// A batch of more records than this shows load: the next one is then given time to grow.
+    package var gatherAbove = 6
+    /// That time.
+    package var gatherMicroseconds = 1_500
     /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
     package var maximumQueuedWrites = 16384
     /// Bytes of metadata and bodies waiting for the commit stream.
     package var maximumQueuedBytes = 64 << 20
     /// Objects and rows held in memory before they move to the index.
-    package var memoryEntries = 32768
+    package var memoryEntries = 131_072
+    /// Segments between two flushes of the index, at most about this many; the next start reads them.
+    package var maximumReplaySegments: UInt32 = 4
+    /// Time between two looks for a segment to compact, with the threaded driver.
+    package var compactionPeriod = Duration.seconds(10)
     /// Bodies beyond this have to be blobs.
     package var maximumInlineBody = 256 << 10
     package var maximumMetadata = 128 << 10

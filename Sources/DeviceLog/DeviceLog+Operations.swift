@@ -10,7 +10,7 @@ extension DeviceLog {
     @discardableResult
     package func commitOnce() -> Bool {
         guard stream.commitOnce() else { return false }
-        if catalog.waiting >= configuration.memoryEntries { beginFlush() }
+        if catalog.waiting >= configuration.memoryEntries || isReplayLong { beginFlush() }
         if case .manual = configuration.driver {
             removeRetiredBlobs()
             if catalog.isFlushing { try? finishFlush() }
@@ -18,7 +18,8 @@ extension DeviceLog {
         return true
     }
 
-    /// Moves everything that was committed to the index. With the threaded driver it asks the commit thread to; it returns at once.
+    /// Moves everything that was committed to the index. With the threaded driver it asks the commit thread to; it
+    /// returns at once.
     package func flushIndex() throws(DeviceLogError) {
         switch configuration.driver {
         case .threads:
@@ -33,6 +34,12 @@ extension DeviceLog {
         }
     }
 
+    /// Large records fill the log faster than the memory layer; what a start has to read stays bounded all the same.
+    private var isReplayLong: Bool {
+        let flushed = state.withLock { $0.flushedSegment }
+        return stream.writer.segment >= flushed + configuration.maximumReplaySegments && !catalog.isFlushing
+    }
+
     /// Sets the memory layer aside; between batches only.
     func beginFlush() {
         let covered = stream.writer.head
@@ -42,13 +49,20 @@ extension DeviceLog {
         }
         let oldest = [floor, unconfirmed.oldest].compactMap { $0 }.min() ?? covered
         let batch = stream.writer.nextBatch - 1
-        if catalog.beginFlush(covered: covered, batch: batch, unconfirmed: oldest) != nil { maintenance.raise() }
+        guard catalog.beginFlush(covered: covered, batch: batch, unconfirmed: oldest) != nil else { return }
+        state.withLock { $0.flushedSegment = covered.segment }
+        maintenance.raise()
     }
 
     func finishFlush() throws(DeviceLogError) {
         guard catalog.isFlushing else { return }
         do {
-            try catalog.finishFlush()
+            let result: Result<Void, DeviceLogError> = flushing.withLock { _ in
+                do throws(DeviceLogError) { return .success(try catalog.finishFlush()) } catch {
+                    return .failure(error)
+                }
+            }
+            try result.get()
             state.withLock { state in
                 state.indexFlushes += 1
                 state.indexFailure = nil
@@ -73,7 +87,8 @@ extension DeviceLog {
         for id in retired { try? blobs.remove(id) }
     }
 
-    /// Commits what is queued, brings the index up to date, gives the directory free. The device answers nothing afterwards but `.closed`.
+    /// Commits what is queued, brings the index up to date, gives the directory free. The device answers nothing
+    /// afterwards but `.closed`.
     package func close() {
         let (threads, wasClosed) = state.withLock { state in
             defer { state.isClosed = true }
@@ -91,6 +106,7 @@ extension DeviceLog {
                 try finishFlush()
                 beginFlush()
                 try finishFlush()
+                if state.withLock({ $0.isIndexDamaged }) { try catalog.index.erase() }
             } catch {
                 logger.error("Closed without the index", metadata: ["error": "\(error)"])
             }
@@ -144,8 +160,8 @@ extension DeviceLog {
         catalog.memory.withLock { $0.digests.value(policy: policy, buckets: buckets) }
     }
 
-    /// Keys and versions of everything whose hash begins with one of these 16-bit values, tombstones too, in the order of the hashes, until
-    /// `visit` says false.
+    /// Keys and versions of everything whose hash begins with one of these 16-bit values, tombstones too, in the
+    /// order of the hashes, until `visit` says false.
     package func versions(
         policy: UInt8, buckets: Range<Int>, visit: (ObjectKey, ObjectVersion) -> Bool
     ) throws(DeviceLogError) {
@@ -198,31 +214,35 @@ extension DeviceLog {
         return merged + lower[index...]
     }
 
-    /// Compares the digests with the index, entry by entry; false means that the index is damaged: open the device anew after
-    /// `discardIndex`. With the threaded driver writes in between make the answer meaningless; retry then.
+    /// Compares the digests with the index, entry by entry; false means that the index is damaged. It is thrown away
+    /// then when the device is closed, so that the next start rebuilds it. Meaningful only while nothing is written.
     package func verifyIndex() throws(DeviceLogError) -> Bool {
         let computed = Digests()
-        var policies: Set<UInt8> = []
         for policy in UInt8.min...UInt8.max {
             try versions(policy: policy, buckets: 0..<Digests.buckets) { key, version in
                 computed.toggle(key, version)
-                policies.insert(key.policy)
                 return true
             }
         }
-        return policies.allSatisfy { policy in
-            digest(policy: policy, buckets: 0..<Digests.buckets)
-                == computed.value(policy: policy, buckets: 0..<Digests.buckets)
+        let all = 0..<Digests.buckets
+        let isIntact = (UInt8.min...UInt8.max).allSatisfy { policy in
+            digest(policy: policy, buckets: all) == computed.value(policy: policy, buckets: all)
         }
+        if !isIntact {
+            logger.error("The index is damaged, and is rebuilt at the next start")
+            state.withLock { $0.isIndexDamaged = true }
+        }
+        return isIntact
     }
 
-    /// Says that a full comparison with the other replicas brought back what a damaged log had lost: from here on, what is not there is absent again.
+    /// Says that a full comparison with the other replicas brought back what a damaged log had lost: from here on,
+    /// what is not there is absent again.
     package func forgetLosses() {
         _ = perform(.forgetLosses)
     }
 
-    /// Forgets a tombstone that every replica has confirmed; false when an older record of the object may still be in the log,
-    /// where a rebuild would find it: try again after compaction.
+    /// Forgets a tombstone that every replica has confirmed; false when an older record of the object may still be in
+    /// the log, where a rebuild would find it: try again after compaction.
     package func forgetTombstone(_ key: ObjectKey, timestamp: UInt64) throws(DeviceLogError) -> Bool {
         guard let entry = try catalog.object(key), entry.kind == .tombstone, entry.timestamp == timestamp else {
             return false

@@ -6,9 +6,9 @@ internal import Synchronization
 
 /// One disk: a log of records that is the truth, an index that is a cache of it, and one sync for everybody who waits.
 ///
-/// Writes are queued with `submit` and decided, written and synced in batches on the commit stream; an outcome other than
-/// `.failed` is durable. Reads come from any thread and see everything whose outcome was delivered. Every byte that is
-/// returned was verified.
+/// Writes are queued with `submit` and decided, written and synced in batches on the commit stream; an outcome other
+/// than `.failed` is durable. Reads come from any thread and see everything whose outcome was delivered. Every byte
+/// that is returned was verified.
 package final class DeviceLog: Sendable {
     let directory: DeviceDirectory
     let configuration: Configuration
@@ -23,6 +23,8 @@ package final class DeviceLog: Sendable {
     let unconfirmed: Unconfirmed
     let maintenance = Signal()
     let state: Mutex<State>
+    /// Held by whoever writes to the index.
+    let flushing = Mutex(())
 
     struct State {
         var lock: (any File)?
@@ -36,12 +38,17 @@ package final class DeviceLog: Sendable {
         var corruptRecords: UInt64 = 0
         var indexFlushes: UInt64 = 0
         var indexFailure: DeviceLogError?
-        var compactionQueue: Set<UInt32> = []
+        var isIndexDamaged = false
+        /// Segments that hold damaged records and cannot be emptied.
+        var stuckSegments: Set<UInt32> = []
+        /// Where the last flush began.
+        var flushedSegment: UInt32 = 0
     }
 
     /// Opens or creates the device in a directory, and recovers it.
     ///
-    /// Throws `.refused` when the directory belongs to another cluster, device or format, `.inUse` when it is open already.
+    /// Throws `.refused` when the directory belongs to another cluster, device or format, `.inUse` when it is open
+    /// already.
     package static func open(
         directory: String, identity: DeviceIdentity, fileSystem: any FileSystem = POSIXFileSystem(),
         configuration: Configuration = Configuration(), logger: Logger
@@ -98,7 +105,7 @@ package final class DeviceLog: Sendable {
         state = Mutex(
             State(
                 lock: lock, unconfirmedAfterRestart: recovered.unconfirmed,
-                restartFloor: recovered.oldestUnconfirmed))
+                restartFloor: recovered.oldestUnconfirmed, flushedSegment: recovered.lastSegment))
     }
 
     /// LMDB where there are real files, memory elsewhere. A damaged one is removed: the log has everything.
@@ -124,8 +131,9 @@ package final class DeviceLog: Sendable {
 
     /// The object under a key: index lookup, read, verification.
     ///
-    /// With `mayBlock` false, `.wouldBlock` says that the record is not in memory: call again on a thread that may wait. `.corrupt`
-    /// says that this read found damage, `.quarantined` that an earlier one did; neither is ever answered with `.absent`.
+    /// With `mayBlock` false, `.wouldBlock` says that the record is not in memory: call again on a thread that may
+    /// wait. `.corrupt` says that this read found damage, `.quarantined` that an earlier one did; neither is ever
+    /// answered with `.absent`.
     package func object(
         _ key: ObjectKey, body: BodyWanted = .inline, mayBlock: Bool
     ) throws(DeviceLogError) -> ObjectState {
@@ -270,8 +278,8 @@ package final class DeviceLog: Sendable {
         unconfirmed.confirm(position)
     }
 
-    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. They count
-    /// as not confirmed until they are taken: take them, see to their rows (or queue pending updates), go on.
+    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. They
+    /// count as not confirmed until they are taken: take them, see to their rows (or queue pending updates), go on.
     package func takeUnconfirmedAfterRestart() -> [ObjectKey] {
         state.withLock { state in
             state.restartFloor = nil

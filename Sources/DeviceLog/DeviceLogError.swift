@@ -4,7 +4,8 @@ package enum DeviceLogError: Error, Equatable, Sendable {
     case wouldBlock
     /// A checksum did not match. The entry is put into quarantine.
     case corrupt
-    /// Something is there, but its bytes are damaged, or a rebuild lost records whose names are unknown, so that absence proves nothing.
+    /// Something is there, but its bytes are damaged, or a rebuild lost records whose names are unknown, so that
+    /// absence proves nothing.
     case quarantined
     /// Free space is at the reserve.
     case full

@@ -4,10 +4,10 @@ import Testing
 
 @testable import DeviceLog
 
-/// Histories of a device that is stopped in the middle of everything. `DEVICE_LOG_HISTORIES` sets how many per test, `DEVICE_LOG_SEED`
-/// runs a single one.
+/// Histories of a device that is stopped in the middle of everything. `DEVICE_LOG_HISTORIES` sets how many per test,
+/// `DEVICE_LOG_SEED` runs a single one.
 struct CrashTests {
-    static let histories = Int(ProcessInfo.processInfo.environment["DEVICE_LOG_HISTORIES"] ?? "") ?? 2600
+    static let histories = Int(ProcessInfo.processInfo.environment["DEVICE_LOG_HISTORIES"] ?? "") ?? 2500
     /// Of a single history, which then also logs.
     static let seed = UInt64(ProcessInfo.processInfo.environment["DEVICE_LOG_SEED"] ?? "")
 
@@ -154,7 +154,8 @@ struct CrashHistory {
     private mutating func randomChange() -> Model.Change {
         clock += 1
         // Now and then from the past.
-        let timestamp = Int.random(in: 0..<5, using: &random) == 0 ? clock - UInt64.random(in: 1...20, using: &random) : clock
+        let timestamp =
+            Int.random(in: 0..<5, using: &random) == 0 ? clock - UInt64.random(in: 1...20, using: &random) : clock
         let number = UInt64.random(in: 0..<4, using: &random)
         let text = String(repeating: "x", count: Int.random(in: 0...700, using: &random)) + "\(clock)"
         switch Int.random(in: 0..<10, using: &random) {

@@ -57,7 +57,8 @@ struct DeviceLogTests {
     @Test func rowsAreListedInOrder() throws {
         let log = try open()
         for name in ["b", "a", "d", "c"] {
-            #expect(log.perform(.row(table(1), Row(name: Array(name.utf8), timestamp: 1, bytes: 10, count: 1))).isStored)
+            #expect(
+                log.perform(.row(table(1), Row(name: Array(name.utf8), timestamp: 1, bytes: 10, count: 1))).isStored)
         }
         try log.flushIndex()
         #expect(log.perform(.row(table(1), Row(name: Array("b".utf8), timestamp: 2, deleted: true))).isStored)
@@ -88,7 +89,8 @@ struct DeviceLogTests {
         #expect(log.perform(.put(key(1), timestamp: 1, metadata: bytes("m"), body: .blob(blob))).isStored)
         log.close()
         let again = try open()
-        guard case .live(let object) = try again.object(key(1), mayBlock: true), case .blob(let reader) = object.body else {
+        guard case .live(let object) = try again.object(key(1), mayBlock: true), case .blob(let reader) = object.body
+        else {
             Issue.record("no blob")
             return
         }
@@ -109,5 +111,52 @@ struct DeviceLogTests {
                 directory: directory.path, identity: DeviceIdentity(clusterID: "test", deviceID: 2),
                 logger: quietLogger)
         }
+    }
+}
+
+extension DeviceLogTests {
+    /// Many submitters, small segments, flushes and compaction in the background at once.
+    @Test func threadsCompactWhileWriting() throws {
+        var configuration = Configuration.test
+        configuration.driver = .threads
+        configuration.segmentSize = 128 << 10
+        configuration.memoryEntries = 200
+        configuration.compactionPeriod = .zero
+        let log = try open(configuration)
+        for round in 1...6 as ClosedRange<UInt64> {
+            let answers = Answers()
+            for number in 0..<300 as Range<UInt64> {
+                log.submit(
+                    .put(
+                        key(number), timestamp: round, metadata: bytes("m"),
+                        body: .inline(ByteBuffer(repeating: UInt8(round), count: 500))),
+                    completion: answers)
+            }
+            // Behind everything that was queued.
+            guard case .stored(let last) = log.perform(.pending(payload: bytes("end"))) else {
+                throw DeviceLogError.closed
+            }
+            let allStored = answers.outcomes.allSatisfy { $0.isStored }
+            #expect(allStored)
+            for outcome in answers.outcomes { outcome.confirm(log) }
+            #expect(last > .start)
+            try log.flushIndex()
+        }
+        for _ in 0..<100 where log.statistics().garbageBytes > log.statistics().liveBytes { Pause.milliseconds(50) }
+        let statistics = log.statistics()
+        #expect(statistics.garbageBytes <= statistics.liveBytes, "\(statistics)")
+        #expect(statistics.objects == 300)
+        for number in 0..<300 as Range<UInt64> {
+            guard case .live(let object) = try log.object(key(number), mayBlock: true) else {
+                Issue.record("object \(number) is gone")
+                continue
+            }
+            #expect(object.timestamp == 6)
+        }
+        log.close()
+        let again = try open()
+        #expect(again.statistics().objects == 300)
+        #expect(try again.verifyIndex())
+        again.close()
     }
 }

@@ -22,7 +22,8 @@ struct ModelRow: Hashable {
     var value = ""
 }
 
-/// What a device should hold: per name every state that is possible, because a write without an answer may have happened or not.
+/// What a device should hold: per name every state that is possible, because a write without an answer may have
+/// happened or not.
 struct Model {
     enum Change: Hashable {
         case put(UInt64, at: UInt64, metadata: String, body: String)

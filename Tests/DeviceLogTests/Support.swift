@@ -74,7 +74,8 @@ final class TemporaryDirectory {
 
 extension DeviceLog {
     @discardableResult
-    func put(_ number: UInt64, at timestamp: UInt64, _ text: String = "body", metadata: String = "meta") -> WriteOutcome {
+    func put(_ number: UInt64, at timestamp: UInt64, _ text: String = "body", metadata: String = "meta") -> WriteOutcome
+    {
         perform(.put(key(number), timestamp: timestamp, metadata: bytes(metadata), body: .inline(bytes(text))))
     }
 

@@ -1,7 +1,8 @@
 internal import Glibc
 package import NIOCore
 
-/// The body of a live object in a file of its own. It stays readable while it is held, also when the object is replaced.
+/// The body of a live object in a file of its own. It stays readable while it is held, also when the object is
+/// replaced.
 package final class BlobReader: Sendable {
     package let length: Int64
     private let file: any File

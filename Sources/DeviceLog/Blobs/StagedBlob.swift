@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// A long body on its way to a device: written while it streams in, named by a record at last.
 ///
-/// Append, then `seal`, then submit it with a put. A blob that is dropped, or whose put is not stored, removes its file.
-/// The calls block on the disk and come from one thread at a time.
+/// Append, then `seal`, then submit it with a put. A blob that is dropped, or whose put is not stored, removes its
+/// file. The calls block on the disk and come from one thread at a time.
 package final class StagedBlob: Sendable {
     private struct State {
         var length: Int64 = 0
@@ -52,7 +52,9 @@ package final class StagedBlob: Sendable {
         let offset = state.withLock { $0.isSealed || $0.isOver ? -1 : $0.length }
         guard offset >= 0 else { throw .closed }
         let result: Result<Void, FileError> = bytes.withUnsafeReadableBytes { memory in
-            do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch { return .failure(error) }
+            do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch {
+                return .failure(error)
+            }
         }
         if case .failure(let error) = result { throw DeviceLogError(error) }
         let writeback: (Int64, Int64)? = state.withLock { state in

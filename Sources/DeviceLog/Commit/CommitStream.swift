@@ -78,6 +78,9 @@ final class CommitStream: @unchecked Sendable {
         }
     }
 
+    /// Records of the last batch; for the commit thread.
+    private(set) var lastBatchRecords = 0
+
     // MARK: One batch
 
     private func commitBatch() {
@@ -175,6 +178,7 @@ final class CommitStream: @unchecked Sendable {
     }
 
     private func noteFigures(records: Int) {
+        if records > 0 { lastBatchRecords = records }
         figures.withLock { figures in
             figures.commits += 1
             figures.records += UInt64(records)

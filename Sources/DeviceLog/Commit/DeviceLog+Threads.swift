@@ -5,12 +5,12 @@ internal import Synchronization
 /// The two threads of a device in production: one that commits, one for everything that may take its time.
 extension DeviceLog {
     private static let maintenancePeriod = 1000
-    /// Written in one period, at most, by a device that counts as quiet.
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
     private static let busyBytes: Int64 = 8 << 20
-    private static let quietBytes: Int64 = 1 << 20
+    /// Nanoseconds between two times that pages of the index are given back.
+    private static let releasePeriod: UInt64 = 2_000_000_000
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
-    private static let largestBacklog = 4
+    private static let largestBacklog = 2
 
     func startThreads() {
         let commit = DeviceThread(name: "commit") { [weak self] in self?.runCommits() }
@@ -23,11 +23,21 @@ extension DeviceLog {
 
     private func runCommits() {
         while queue.wait() {
+            gather()
             while commitOnce() {
                 if state.withLock({ $0.flushWanted }) { beginFlush() }
                 waitForIndex()
+                gather()
             }
         }
+    }
+
+    /// Under load lets more writes come before the next sync: a sync costs the processor and the disk as much for one record as for a
+    /// hundred, and wakes as many threads. Who writes alone never waits: the last batch tells.
+    private func gather() {
+        let last = stream.lastBatchRecords
+        guard last >= configuration.gatherAbove, queue.count < last * 4, configuration.gatherMicroseconds > 0 else { return }
+        Pause.microseconds(configuration.gatherMicroseconds)
     }
 
     /// Keeps memory bounded when the index is slower than the log.
@@ -40,18 +50,39 @@ extension DeviceLog {
     }
 
     private func runMaintenance() {
-        var headBefore = stream.writer.zeroingHead
+        let period = UInt64(clamping: configuration.compactionPeriod.components.seconds) * 1_000_000_000
+        var nextRelease: UInt64 = 0
+        var nextCompaction = Monotonic.nanoseconds() + period
+        var load = LoadWatch(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
         while !state.withLock({ $0.isClosed }) {
             maintenance.wait(milliseconds: Self.maintenancePeriod)
-            // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has new
-            // blocks to record is shared by many. When little is written, each write waits for a sync of its own.
-            let head = stream.writer.zeroingHead
+            let now = Monotonic.nanoseconds()
+            load.note(head: stream.writer.headForOthers, now: now)
             if stream.writer.wantsSpare(after: Self.busyBytes) { prepareSpare() }
-            if head.segment == headBefore.segment, head.offset - headBefore.offset < Self.quietBytes { zeroAhead() }
-            headBefore = stream.writer.zeroingHead
+            // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has
+            // new blocks to record is shared by many. When little is written, each write waits for a sync of its own.
+            if load.isQuiet { zeroAhead() }
+            if load.isIdle, catalog.waiting > 0 { try? flushIndex() }
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()
+            if now >= nextRelease {
+                catalog.index.releaseMemory()
+                nextRelease = now + Self.releasePeriod
+            }
+            if now >= nextCompaction {
+                compactAll()
+                nextCompaction = Monotonic.nanoseconds() + period
+            }
+        }
+    }
+
+    private func compactAll() {
+        do {
+            while try compact() {}
+            try recycleEmptySegments()
+        } catch {
+            logger.warning("Compaction stopped", metadata: ["error": "\(error)"])
         }
     }
 
@@ -76,8 +107,34 @@ extension DeviceLog {
     }
 }
 
-enum Pause {
-    static func milliseconds(_ count: Int) {
-        usleep(UInt32(count) * 1000)
+/// How much is being written, as seen from round to round of the maintenance.
+struct LoadWatch {
+    /// Written in one round, at most, by a device that counts as quiet.
+    private static let quietBytes: Int64 = 1 << 20
+    /// After so many nanoseconds without a write a device is idle.
+    private static let idleAfter: UInt64 = 10_000_000_000
+
+    private var head: (segment: UInt32, offset: Int64)
+    private var lastWrite: UInt64
+    private(set) var isQuiet = false
+    private(set) var isIdle = false
+
+    init(head: (segment: UInt32, offset: Int64), now: UInt64) {
+        self.head = head
+        lastWrite = now
     }
+
+    mutating func note(head: (segment: UInt32, offset: Int64), now: UInt64) {
+        let isSame = head.segment == self.head.segment
+        isQuiet = isSame && head.offset - self.head.offset < Self.quietBytes
+        if !isSame || head.offset != self.head.offset { lastWrite = now }
+        isIdle = now - lastWrite >= Self.idleAfter
+        self.head = head
+    }
+}
+
+enum Pause {
+    static func milliseconds(_ count: Int) { microseconds(count * 1000) }
+
+    static func microseconds(_ count: Int) { usleep(UInt32(count)) }
 }

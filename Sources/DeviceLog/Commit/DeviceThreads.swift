@@ -11,13 +11,15 @@ final class DeviceThread: @unchecked Sendable {
         self.name = name
         self.body = body
         let context = Unmanaged.passRetained(self)
-        let code = pthread_create(&thread, nil, { context in
-            guard let context else { return nil }
-            let thread = Unmanaged<DeviceThread>.fromOpaque(context).takeRetainedValue()
-            kernel_name_thread(thread.name)
-            thread.body()
-            return nil
-        }, context.toOpaque())
+        let code = pthread_create(
+            &thread, nil,
+            { context in
+                guard let context else { return nil }
+                let thread = Unmanaged<DeviceThread>.fromOpaque(context).takeRetainedValue()
+                kernel_name_thread(thread.name)
+                thread.body()
+                return nil
+            }, context.toOpaque())
         precondition(code == 0, "the process has no thread left")
     }
 

@@ -121,7 +121,8 @@ final class LogWriter: @unchecked Sendable {
         offset = UInt32(end)
     }
 
-    /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough ahead.
+    /// Fills one piece behind the head with zeros, so that a sync has no new blocks to record; false when far enough
+    /// ahead.
     func zeroPiece(ahead: Int) throws(FileError) -> Bool {
         let result: Result<Bool, FileError> = zeroing.withLock { zeroing in
             let goal = min(zeroing.head + Int64(ahead), Int64(segmentSize))
@@ -142,7 +143,7 @@ final class LogWriter: @unchecked Sendable {
     func wantsSpare(after bytes: Int64) -> Bool { zeroing.withLock { $0.file != nil && $0.head >= bytes } && !files.hasSpare }
 
     /// The head as other threads may ask for it.
-    var zeroingHead: (segment: UInt32, offset: Int64) { zeroing.withLock { ($0.segment, $0.head) } }
+    var headForOthers: (segment: UInt32, offset: Int64) { zeroing.withLock { ($0.segment, $0.head) } }
 
     /// Makes the zeros durable.
     func syncZeros() throws(FileError) {

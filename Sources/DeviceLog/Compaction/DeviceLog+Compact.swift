@@ -6,8 +6,9 @@ extension DeviceLog {
     /// Records copied between two waits for the commit stream.
     private static let stride = 64
 
-    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for as long as the copying takes;
-    /// one caller at a time. The space is free after the next flush of the index, which it starts.
+    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for
+    /// as long as the copying takes; one caller at a time. The space is free after the next flush of the index, which
+    /// it starts.
     @discardableResult
     package func compact() throws(DeviceLogError) -> Bool {
         guard let segment = try compactionCandidate() else { return false }
@@ -21,7 +22,7 @@ extension DeviceLog {
         let left = liveBytes(of: segment)
         guard left <= 0 else {
             // Its records are damaged; reads find that out, and repairs supersede them.
-            state.withLock { _ = $0.compactionQueue.insert(segment) }
+            state.withLock { _ = $0.stuckSegments.insert(segment) }
             logger.error("A segment cannot be emptied", metadata: ["segment": "\(segment)", "bytes": "\(left)"])
             return false
         }
@@ -55,7 +56,7 @@ extension DeviceLog {
 
     private func compactionCandidate() throws(DeviceLogError) -> UInt32? {
         let current = stream.writer.segment
-        let given = state.withLock { $0.compactionQueue }
+        let given = state.withLock { $0.stuckSegments }
         let floor = oldestUnconfirmedSegment
         var best: (segment: UInt32, share: Double)?
         for (segment, size) in try segmentSizes()
@@ -103,7 +104,8 @@ extension DeviceLog {
         while try catalog.index.state()?.covered ?? .start < head {
             try flushIndex()
             if case .threads = configuration.driver {
-                Pause.milliseconds(10)
+                Pause.milliseconds(5)
+                try finishFlush()
                 if let failure = state.withLock({ $0.indexFailure }) { throw failure }
                 if state.withLock({ $0.isClosed }) { throw .closed }
             }

@@ -1,8 +1,9 @@
 internal import Glibc
 internal import Synchronization
 
-/// A file system in memory that remembers what was synced, and what may become of the rest when the power fails: any of the
-/// unsynced writes may be lost, torn at sectors, or be there while an earlier one is not. Further faults are set as `plan`.
+/// A file system in memory that remembers what was synced, and what may become of the rest when the power fails: any
+/// of the unsynced writes may be lost, torn at sectors, or be there while an earlier one is not. Further faults are
+/// set as `plan`.
 package final class FaultyFileSystem: FileSystem {
     /// Faults to come.
     package struct Plan: Sendable {

@@ -38,7 +38,8 @@ package enum OpenMode: Sendable {
 /// An open file. Closed when the last reference goes.
 package protocol File: AnyObject, Sendable {
     func length() throws(FileError) -> Int64
-    /// Reads up to the end of the buffer or of the file; the result is smaller than the buffer only at the end of the file.
+    /// Reads up to the end of the buffer or of the file; the result is smaller than the buffer only at the end of the
+    /// file.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int
     /// As `read`, but nil when the bytes are not in memory.
     func readIfCached(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int?

@@ -62,9 +62,12 @@ package final class MemoryFileSystem: FileSystem {
     /// First path elements below a directory; a directory exists as long as it has files.
     static func names(in directory: String, of paths: some Sequence<String>) -> [String] {
         let prefix = directory + "/"
-        return Array(Set(paths.compactMap { path in
-            path.hasPrefix(prefix) ? path.dropFirst(prefix.count).split(separator: "/").first.map(String.init) : nil
-        }))
+        return Array(
+            Set(
+                paths.compactMap { path in
+                    path.hasPrefix(prefix)
+                        ? path.dropFirst(prefix.count).split(separator: "/").first.map(String.init) : nil
+                }))
     }
 }
 

@@ -61,11 +61,18 @@ final class Digests: @unchecked Sendable {
 
     func load(_ page: DigestPage) {
         var policy = policies[page.policy] ?? Self.empty()
-        let first = Int(page.number) * DigestPage.buckets
-        for (index, value) in page.values.enumerated() where first + index < Self.buckets {
-            policy.values[first + index] = value
+        let number = Int(page.number)
+        guard number < Self.pages, page.values.count == DigestPage.buckets else { return }
+        page.values.withUnsafeBufferPointer { values in
+            (policy.values + number * DigestPage.buckets).update(from: values.baseAddress!, count: values.count)
+            var sum: UInt64 = 0
+            var index = 0
+            while index < values.count {
+                sum ^= values[index]
+                index += 1
+            }
+            policy.pages[number] = sum
         }
-        policy.pages[Int(page.number) % Self.pages] = page.values.reduce(0, ^)
         policies[page.policy] = policy
     }
 
@@ -73,12 +80,17 @@ final class Digests: @unchecked Sendable {
     func takeDirty() -> [DigestPage] {
         var pages: [DigestPage] = []
         for (number, policy) in policies {
-            for page in 0..<Self.pages where policy.dirty[page / 64] & 1 << UInt64(page % 64) != 0 {
-                let start = policy.values + page * DigestPage.buckets
-                let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
-                pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
+            for word in policy.dirty.indices where policy.dirty[word] != 0 {
+                var bits = policy.dirty[word]
+                while bits != 0 {
+                    let page = word * 64 + bits.trailingZeroBitCount
+                    bits &= bits - 1
+                    let start = policy.values + page * DigestPage.buckets
+                    let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
+                    pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
+                }
+                policies[number]?.dirty[word] = 0
             }
-            policies[number]?.dirty = [UInt64](repeating: 0, count: Self.pages / 64)
         }
         return pages
     }
@@ -102,6 +114,7 @@ final class Digests: @unchecked Sendable {
         let values = UnsafeMutablePointer<UInt64>.allocate(capacity: buckets)
         values.initialize(repeating: 0, count: buckets)
         return Policy(
-            values: values, pages: [UInt64](repeating: 0, count: pages), dirty: [UInt64](repeating: 0, count: pages / 64))
+            values: values, pages: [UInt64](repeating: 0, count: pages),
+            dirty: [UInt64](repeating: 0, count: pages / 64))
     }
 }

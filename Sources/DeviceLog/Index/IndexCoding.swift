@@ -1,7 +1,7 @@
 internal import Ring
 
-/// The form of keys and values in the index; `Documentation/formats/device-log.md` has the layouts. Values end in a checksum over
-/// key and value, because LMDB itself has none.
+/// The form of keys and values in the index; `Documentation/formats/device-log.md` has the layouts. Values end in a
+/// checksum over key and value, because LMDB itself has none.
 enum IndexCoding {
     static let formatVersion: UInt32 = 1
     static let objectKeySize = 17
@@ -184,7 +184,8 @@ enum IndexCoding {
         guard let body = checked(value, key: key) else { return nil }
         var reader = ByteReader(body)
         guard reader.next(UInt32.self) == formatVersion, let covered = reader.next(UInt64.self),
-            let batch = reader.next(UInt64.self), let unconfirmed = reader.next(UInt64.self), let nextPending = reader.next(UInt64.self),
+            let batch = reader.next(UInt64.self), let unconfirmed = reader.next(UInt64.self),
+            let nextPending = reader.next(UInt64.self),
             let objects = reader.next(Int64.self), let tombstones = reader.next(Int64.self),
             let rows = reader.next(Int64.self), let quarantined = reader.next(Int64.self),
             let losses = reader.next(Int64.self), let segments = reader.next(UInt32.self)

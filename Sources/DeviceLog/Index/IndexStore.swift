@@ -21,6 +21,8 @@ protocol IndexStore: AnyObject, Sendable {
     ) throws(DeviceLogError)
     /// All or nothing, and durable.
     func apply(_ changes: IndexChanges) throws(DeviceLogError)
+    /// Gives back memory that only speeds up reads.
+    func releaseMemory()
     /// Makes it empty.
     func erase() throws(DeviceLogError)
     func close()

@@ -223,7 +223,8 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     }
 
     /// Pages of the map count as resident memory of the process: give them back, they stay in the page cache.
-    private func releaseMemory() {
+    func releaseMemory() {
+        guard let environment else { return }
         var info = MDB_envinfo()
         var tree = MDB_stat()
         guard mdb_env_info(environment, &info) == 0, mdb_env_stat(environment, &tree) == 0 else { return }

@@ -3,9 +3,9 @@ internal import Ring
 
 /// The rows of one table in one database and one transaction.
 ///
-/// LMDB's keys end at 511 bytes, names do not: names that are longer than `directName` and begin with the same bytes share one
-/// entry, a list in the order of the names. Its key is one byte longer than the longest direct key, so that the order of
-/// the keys is the order of the names.
+/// LMDB's keys end at 511 bytes, names do not: names that are longer than `directName` and begin with the same bytes
+/// share one entry, a list in the order of the names. Its key is one byte longer than the longest direct key, so that
+/// the order of the keys is the order of the names.
 struct LMDBRows {
     static let directName = 480
 

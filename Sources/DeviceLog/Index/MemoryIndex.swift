@@ -97,6 +97,7 @@ final class MemoryIndex: IndexStore {
     }
 
     func erase() { contents.withLock { $0 = Contents() } }
+    func releaseMemory() {}
     func close() {}
 }
 

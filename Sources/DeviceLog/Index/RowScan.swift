@@ -1,7 +1,8 @@
 internal import Synchronization
 
-/// A listing over memory and index together, in pages: each page takes the rows of memory first and then reads the index up
-/// to where those reach, so that a flush between the two cannot hide a row, and no read transaction lives long.
+/// A listing over memory and index together, in pages: each page takes the rows of memory first and then reads the
+/// index up to where those reach, so that a flush between the two cannot hide a row, and no read transaction lives
+/// long.
 struct RowScan {
     private static let firstPage = 16
     private static let largestPage = 512
@@ -54,7 +55,8 @@ struct RowScan {
 
     // MARK: One page
 
-    /// A row of the index comes up: what memory has before it goes first, and what memory has instead of it goes instead.
+    /// A row of the index comes up: what memory has before it goes first, and what memory has instead of it goes
+    /// instead.
     private mutating func step(
         _ name: UnsafeRawBufferPointer, _ row: borrowing RowView, isLast: Bool, _ visit: Visit
     ) -> ScanStep {

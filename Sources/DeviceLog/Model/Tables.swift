@@ -114,7 +114,8 @@ package enum ScanStart: Sendable {
 /// How a scan goes on after a row.
 package enum ScanStep: Sendable {
     case next
-    /// To the first name that is not before these bytes in the scan's direction. A target that is not ahead means `.next`.
+    /// To the first name that is not before these bytes in the scan's direction. A target that is not ahead means
+    /// `.next`.
     case seek(to: [UInt8])
     case stop
 }

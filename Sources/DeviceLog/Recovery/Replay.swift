@@ -88,7 +88,7 @@ struct Replay {
     private mutating func beginBatch(_ header: RecordHeader) throws(DeviceLogError) {
         let start = LogPosition(rawValue: header.position.rawValue - UInt64(header.batchOffset))
         settleDamage(before: start)
-        if heldDamage != nil { losses += 1 }
+        if let heldDamage, heldDamage >= covered { losses += 1 }
         try applyHeld(to: held.count)
         heldDamage = openDamage.first
         openDamage.removeAll()
@@ -117,7 +117,7 @@ struct Replay {
     /// The last batch: unless it is known to be whole, its intact beginning counts.
     mutating func finish() throws(DeviceLogError) {
         var count = isSealed ? held.count : 0
-        if isSealed, heldDamage != nil { losses += 1 }
+        if isSealed, let heldDamage, heldDamage >= covered { losses += 1 }
         while count < held.count {
             let header = held[count].header
             if let heldDamage, heldDamage < header.position { break }

@@ -63,4 +63,3 @@ func compare(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) ->
     }
     return left.count == right.count ? 0 : left.count < right.count ? -1 : 1
 }
-

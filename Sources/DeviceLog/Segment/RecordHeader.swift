@@ -17,8 +17,8 @@ enum RecordKind: UInt8 {
 
 /// The fixed start of a record; `Documentation/formats/device-log.md` has the layout.
 ///
-/// It names its own segment and offset, so that what is left in a recycled segment, or a misplaced write, is never taken
-/// for a record of the present.
+/// It names its own segment and offset, so that what is left in a recycled segment, or a misplaced write, is never
+/// taken for a record of the present.
 struct RecordHeader: Equatable {
     static let size = 104
     static let magic: UInt32 = 0x4F44_4652  // "RFDO"

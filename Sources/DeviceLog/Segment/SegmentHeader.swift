@@ -34,8 +34,9 @@ struct SegmentHeader: Equatable {
     }
 }
 
-/// Where a segment ends, written when it is left: everything before the end was synced, everything behind it never happened. It
-/// outlives its neighbours, so that a torn batch cannot come back after they were compacted. There are two copies.
+/// Where a segment ends, written when it is left: everything before the end was synced, everything behind it never
+/// happened. It outlives its neighbours, so that a torn batch cannot come back after they were compacted. There are
+/// two copies.
 struct SegmentSeal: Equatable {
     static let size = 64
     static let offsets = [64, 128]

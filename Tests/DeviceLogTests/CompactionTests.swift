@@ -1,0 +1,122 @@
+import NIOCore
+import Testing
+
+@testable import DeviceLog
+
+/// Segments are emptied and used again; what was confirmed is forgotten.
+struct CompactionTests {
+    private let fileSystem = FaultyFileSystem(seed: 3)
+    private let index = MemoryIndex()
+
+    private func open() throws -> DeviceLog {
+        var configuration = Configuration.test
+        configuration.segmentSize = 8 << 10
+        return try DeviceLog.open(
+            directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
+            logger: quietLogger, index: index)
+    }
+
+    @Test func garbageGoesAndTheRestStays() throws {
+        let log = try open()
+        func put(_ number: UInt64, at timestamp: UInt64) throws {
+            let outcome = log.put(number, at: timestamp, String(repeating: "x", count: 500) + "\(number)")
+            guard case .stored(let position) = outcome else { throw DeviceLogError.closed }
+            log.confirm(position)
+        }
+        for round in 1...10 as ClosedRange<UInt64> {
+            for number in 0..<10 as Range<UInt64> { try put(number, at: round) }
+        }
+        try put(99, at: 1)
+        let before = log.statistics()
+        while try log.compact() {}
+        let after = log.statistics()
+        #expect(after.segments < before.segments / 2)
+        #expect(after.liveBytes == before.liveBytes)
+        for number in 0..<10 as Range<UInt64> { #expect(try log.text(number)?.hasSuffix("x\(number)") == true) }
+        log.close()
+        index.erase()
+        let again = try open()
+        for number in 0..<10 as Range<UInt64> { #expect(try again.text(number)?.hasSuffix("x\(number)") == true) }
+        #expect(again.statistics().liveBytes == before.liveBytes)
+    }
+
+    @Test func aTombstoneIsForgottenOnlyWhenNothingCanComeBack() throws {
+        let log = try open()
+        log.put(1, at: 1).confirm(log)
+        log.perform(.delete(key(1), timestamp: 2)).confirm(log)
+        #expect(try !log.forgetTombstone(key(1), timestamp: 2))
+        for round in 1...2 as ClosedRange<UInt64> {
+            for number in 10..<40 as Range<UInt64> {
+                log.put(number, at: round, String(repeating: "x", count: 400)).confirm(log)
+            }
+        }
+        try log.flushIndex()
+        while try log.compact() {}
+        #expect(try log.version(of: key(1)).kind == .tombstone)
+        #expect(try log.forgetTombstone(key(1), timestamp: 2))
+        #expect(try log.version(of: key(1)) == .absent)
+        log.close()
+        index.erase()
+        // A rebuild may find the tombstone again, the object never.
+        #expect(try open().version(of: key(1)).kind != .live)
+    }
+
+    @Test func unconfirmedWritesAreListedAfterARestart() throws {
+        let log = try open()
+        for number in 1...6 as ClosedRange<UInt64> {
+            let outcome = log.put(number, at: 1)
+            if number != 3, number != 5 { outcome.confirm(log) }
+        }
+        #expect(log.statistics().unconfirmedWrites == 2)
+        log.close()
+        let again = try open()
+        let keys = again.takeUnconfirmedAfterRestart()
+        #expect(keys.contains(key(3)) && keys.contains(key(5)))
+        #expect(!keys.contains(key(1)) && !keys.contains(key(2)))
+        #expect(again.takeUnconfirmedAfterRestart().isEmpty)
+        try again.flushIndex()
+        fileSystem.losePower()
+        #expect(try open().takeUnconfirmedAfterRestart().isEmpty)
+    }
+
+    @Test func outcomesSayWhatHappened() throws {
+        let log = try open()
+        #expect(
+            log.perform(.updateMetadata(key(1), timestamp: 5, baseDataTimestamp: 1, metadata: bytes(""))) == .missing)
+        #expect(log.put(1, at: 5).isStored)
+        #expect(log.put(1, at: 5).isStored)
+        let conditional = Write.put(
+            key(1), timestamp: 9, metadata: bytes(""), body: .inline(bytes("")), condition: .ifAbsent)
+        #expect(log.perform(conditional) == .conditionFailed(newest: 5))
+        #expect(
+            log.perform(.updateMetadata(key(1), timestamp: 6, baseDataTimestamp: 4, metadata: bytes("")))
+                == .baseMismatch(newest: 5))
+        #expect(log.perform(.delete(key(1), timestamp: 5)).isStored)
+        #expect(log.put(1, at: 5) == .superseded(newest: 5))
+        #expect(log.perform(conditional).isStored)
+        let long = Row(name: [UInt8](repeating: 97, count: 2000), timestamp: 1)
+        #expect(log.perform(.row(table(1), long)) == .failed(.tooLarge))
+        #expect(log.perform(.tableInfo(table(1), transform: { _, _ in .refuse(code: 7) })) == .refused(code: 7))
+    }
+
+    @Test func theQueueHasALimit() throws {
+        var configuration = Configuration.test
+        configuration.maximumQueuedWrites = 3
+        let log = try DeviceLog.open(
+            directory: "/other", identity: testIdentity, fileSystem: MemoryFileSystem(), configuration: configuration,
+            logger: quietLogger)
+        let answers = Answers()
+        for number in 0..<4 as Range<UInt64> { log.submit(.delete(key(number), timestamp: 1), completion: answers) }
+        #expect(answers.outcomes == [.failed(.busy)])
+        log.commitOnce()
+        #expect(answers.outcomes.count == 4)
+        log.close()
+        #expect(log.put(1, at: 1) == .failed(.closed))
+    }
+}
+
+extension WriteOutcome {
+    func confirm(_ log: DeviceLog) {
+        if case .stored(let position) = self { log.confirm(position) }
+    }
+}
