@@ -5,7 +5,7 @@ struct RingLookupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lookup", abstract: "Show where names live.",
         discussion: """
-            A name is a path such as /account, /account/container or /account/container/object. Prefix and suffix are the \
+            A name is account, account/container or account/container/object; a slash before it changes nothing. Prefix and suffix are the \
             cluster's secrets (swift_hash_path_prefix and _suffix in OpenStack Swift's swift.conf); without the right ones \
             the answer is wrong. Any ring file will do, OpenStack Swift's too.
 
@@ -14,7 +14,7 @@ struct RingLookupCommand: ParsableCommand {
             """)
 
     @Argument(help: "The ring file.", completion: .file(extensions: ["gz"])) var file: String
-    @Argument(help: "Names, each with its leading slash.") var names: [String]
+    @Argument(help: "Names, such as account/container/object.") var names: [String]
     @Option(help: "The cluster's hash path prefix.") var prefix: String = ""
     @Option(help: "The cluster's hash path suffix.") var suffix: String = ""
     @Flag(help: "Print JSON, with all handoffs.") var json = false
@@ -24,9 +24,9 @@ struct RingLookupCommand: ParsableCommand {
 
     func validate() throws {
         for name in names {
-            let parts = name.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-            guard parts.count > 1, parts[0].isEmpty, !parts.dropFirst().contains("") else {
-                throw ValidationError("'\(name)' is not /account, /account/container or /account/container/object")
+            let parts = Self.path(name).split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
+            guard !parts.dropFirst().contains("") else {
+                throw ValidationError("'\(name)' is not account, account/container or account/container/object")
             }
         }
     }
@@ -37,7 +37,7 @@ struct RingLookupCommand: ParsableCommand {
         do { ring = try RingFile.decode(bytes) } catch { throw RingFailure("\(file): \(error)") }
         let hasher = PathHasher(prefix: Array(prefix.utf8), suffix: Array(suffix.utf8))
         let places = names.map { name in
-            let hash = hasher.hash(path: name.utf8)
+            let hash = hasher.hash(path: Self.path(name).utf8)
             return (name: name, hash: hash, partition: ring.partition(of: hash))
         }
         if json {
@@ -52,6 +52,9 @@ struct RingLookupCommand: ParsableCommand {
             }
         }
     }
+
+    /// What is hashed: the name behind one slash.
+    private static func path(_ name: String) -> String { name.hasPrefix("/") ? name : "/" + name }
 
     private func value(_ name: String, _ partition: Int, _ ring: Ring) -> JSONValue {
         func list(_ ids: some Sequence<Int>) -> JSONValue { .array(ids.map { ring.devices[$0]?.json ?? .null }) }

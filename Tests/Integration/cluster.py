@@ -42,9 +42,10 @@ class Cluster:
         self.shared.mkdir()
         for name in ("account", "container", "object"):
             builder = self.shared / f"{name}.builder"
-            ringfort("ring", "create", builder, PART_POWER, REPLICAS, 0)
+            ringfort("ring", "create", builder, "--part-power", PART_POWER, "--replicas", REPLICAS)
             for number, port in enumerate(self.ports):
-                ringfort("ring", "add", builder, f"r1z{number + 1}-127.0.0.1:{port}/d1", 100)
+                place = ["--zone", number + 1, "--ip", "127.0.0.1", "--port", port, "--device", "d1"]
+                ringfort("ring", "add", builder, *place, "--weight", 100)
             ringfort("ring", "rebalance", builder)
         self.key = secrets.token_urlsafe(24)
         ringfort("user", "add", "--data", self.shared, "admin:admin", "--key", self.key, "--role", ".admin")

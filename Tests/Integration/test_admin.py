@@ -120,6 +120,9 @@ class EndpointTests(StoreTestCase):
                 [r["name"], r["partition"], *([d["id"] for d in r[k]] for k in ("primaries", "handoffs"))] for r in ours
             ]
             self.assertEqual(ids, json.loads(done.stdout))
+            # As OpenStack's own tools print names.
+            slashed = ringfort_json("ring", "lookup", ring, "/" + names[0], "--prefix", "before", "--suffix", "after")
+            self.assertEqual(slashed[0]["partition"], ids[0][1])
             break
         else:
             self.fail("no object ring in the data directory")
@@ -136,7 +139,7 @@ class UserTests(unittest.TestCase):
         return ringfort("user", verb, "--data", self.store.data, *arguments, **options)
 
     def names(self):
-        return [user["name"] for user in ringfort_json("user", "list", "--data", self.store.data)]
+        return [user["user"] for user in ringfort_json("user", "list", "--data", self.store.data)]
 
     def wait_for_sign_in(self, user, key, status):
         """Changes reach a running store within a moment."""
@@ -194,7 +197,7 @@ class UserTests(unittest.TestCase):
         self.assertIsNotNone(key, "a key is made up and shown once: " + done.stdout)
         store.start()
         users = ringfort_json("user", "list", "--data", store.data)
-        self.assertIn("late:comer", [user["name"] for user in users])
+        self.assertIn("late:comer", [user["user"] for user in users])
         ringfort("user", "set-key", "--data", store.data, "late:comer", "--key", "given")
         deadline = time.monotonic() + 5
         while sign_in(store.port, "late:comer", "given").status != 200 and time.monotonic() < deadline:
@@ -209,5 +212,5 @@ class UserTests(unittest.TestCase):
             [BINARY, *store.arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.addCleanup(store.process.stdout.close)
-        facts = json.loads(store.process.stdout.readline())
+        facts = json.loads(store.process.stdout.readline().removeprefix("ready "))
         self.assertTrue(pathlib.Path(facts["credentials"]).is_file())

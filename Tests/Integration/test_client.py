@@ -78,7 +78,8 @@ class ClientTests(StoreTestCase):
 
     def swift(self, *arguments, check=True):
         facts = self.store.credentials()
-        environment = {**os.environ, **{k: facts[k] for k in ("ST_AUTH", "ST_USER", "ST_KEY")}}
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "ST_"))}
+        environment = {**own, **{k: facts[k] for k in ("ST_AUTH", "ST_USER", "ST_KEY")}}
         done = subprocess.run(
             [CLIENT, *arguments], cwd=self.work, env=environment, capture_output=True, text=True, timeout=600
         )
