@@ -38,8 +38,9 @@ struct BodyTransferTests {
     @Test func piecesEndOnMultiplesAndStayWithinTheWindow() {
         let transcript = Transcript(100..<3_000_000, window: 1 << 20)
         transcript.transfer.resume()
-        #expect(transcript.asked.map(\.offset) == [100, 524_288])
-        #expect(transcript.asked.map(\.length) == [524_188, 524_288] || transcript.asked.count == 3)
+        // The first piece is short, so a third begins within the window.
+        #expect(transcript.asked.map(\.offset) == [100, 524_288, 1_048_576])
+        #expect(transcript.asked.map(\.length) == [524_188, 524_288, 524_288])
         while !transcript.asked.isEmpty { transcript.answer() }
         #expect(transcript.bytes == 2_999_900)
         #expect(transcript.ends == [true])
