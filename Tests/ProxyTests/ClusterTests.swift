@@ -6,7 +6,7 @@ import Testing
 
 /// The promises of the store with its parts failing.
 @Suite(.serialized) struct ClusterTests {
-    private static let large = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    private static let large = (0..<40_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
     private static let reasons: [StorageFailure.Reason] = [.unreachable, .busy, .full, .io, .noDevice]
 
     private func use(
@@ -102,7 +102,7 @@ import Testing
                 cluster.nodes[2].fault = .refuses(reason)
                 #expect(await cluster.put("old", [2]).isUnavailable)
                 #expect(await cluster.put("large", Self.large).isUnavailable)
-                #expect(await cluster.put("new", [2], condition: .ifAbsent).isUnavailable)
+                #expect(await cluster.put("new-\(reason)", [2], condition: .ifAbsent).isUnavailable)
                 #expect(await cluster.get("old") == .unavailable)
                 #expect(await cluster.delete("old").isUnavailable)
                 #expect(await cluster.post("old", type: "a/b").isUnavailable)
@@ -175,6 +175,46 @@ import Testing
                     #expect(await cluster.get(name) == .body(Self.large), "holder \(holder), away \(away)")
                     cluster.heal()
                 }
+            }
+        }
+    }
+
+    /// Per name: a read returns the last acknowledged write, or one that was begun after it and not acknowledged.
+    @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func historiesWithFaultsLoseNothing(seed: UInt64) async throws {
+        try await use(devices: 3 + Int(seed % 2), skews: [0, 700, -900]) { cluster in
+            var random = SeededGenerator(seed: seed)
+            #expect(await cluster.create().isStored)
+            var allowed: [[TestCluster.Found]] = Array(repeating: [.missing], count: 4)
+            for step in 0..<120 {
+                cluster.heal()
+                if Int.random(in: 0..<4, using: &random) > 0 {
+                    let faults: [FaultyNode.Fault] = [
+                        .refuses(.unreachable), .refuses(.busy), .refuses(.full), .breaks, .slow(.milliseconds(1)),
+                    ]
+                    for _ in 0..<Int.random(in: 1...2, using: &random) {
+                        cluster.nodes.randomElement(using: &random)?.fault = faults.randomElement(using: &random)
+                    }
+                }
+                let name = Int.random(in: 0..<4, using: &random)
+                let proxy = Int.random(in: 0..<3, using: &random)
+                switch Int.random(in: 0..<6, using: &random) {
+                case 0, 1:
+                    let body = Array("\(step)".utf8) + (step % 5 == 0 ? Self.large : [])
+                    let written = await cluster.put("o\(name)", body, proxy: proxy)
+                    allowed[name] = (written.isStored ? [] : allowed[name]) + [.body(body)]
+                case 2:
+                    let written = await cluster.delete("o\(name)", proxy: proxy)
+                    allowed[name] = (written.isStored ? [] : allowed[name]) + [.missing]
+                default:
+                    let found = await cluster.get("o\(name)", newest: step % 2 == 0, proxy: proxy)
+                    #expect(
+                        found == .unavailable || allowed[name].contains(found), "seed \(seed), step \(step): \(name)")
+                }
+            }
+            cluster.heal()
+            for name in 0..<4 {
+                let found = await cluster.get("o\(name)")
+                #expect(allowed[name].contains(found), "seed \(seed), at the end: \(name)")
             }
         }
     }

@@ -60,8 +60,8 @@ extension TestCluster {
             keeper.value = upload
             var rest = body[...]
             while !rest.isEmpty {
-                upload.write(ByteBuffer(bytes: rest.prefix(100_000)))
-                rest = rest.dropFirst(100_000)
+                upload.write(ByteBuffer(bytes: rest.prefix(16_000)))
+                rest = rest.dropFirst(16_000)
             }
             upload.finish()
         }

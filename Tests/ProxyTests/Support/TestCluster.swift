@@ -26,9 +26,9 @@ final class TestCluster: @unchecked Sendable {
     static let limits = {
         var limits = StoreLimits()
         limits.inlineBody = 4 << 10
-        limits.writeTimeout = .milliseconds(400)
-        limits.commitTimeout = .milliseconds(800)
-        limits.readTimeout = .milliseconds(400)
+        limits.writeTimeout = .seconds(3)
+        limits.commitTimeout = .seconds(3)
+        limits.readTimeout = .seconds(3)
         limits.sweepInterval = .milliseconds(10)
         return limits
     }()
