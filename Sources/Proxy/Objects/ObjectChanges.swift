@@ -17,6 +17,7 @@ package enum ObjectChanges {
         ReplicatedRequest.run(
             loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
             handoff: { target.handoff(cluster: loop.cluster, index: $0) },
+            row: { target.putRow($0, TableRow(removed: target.object, policy: target.policy, timestamp: $1)) },
             make: { index, device, timestamp in
                 .deleteObject(
                     DeleteObject(
@@ -40,7 +41,7 @@ package enum ObjectChanges {
             case .unavailable(let failure): completion(.unavailable(failure))
             case .found(let reply):
                 guard let head = change(reply) else { return completion(.missing) }
-                write(loop, target, head.encoded(), base: reply.dataTimestamp) { outcome in
+                write(loop, target, head, base: reply.dataTimestamp) { outcome in
                     guard let outcome else {
                         guard attempt + 1 < loop.limits.maximumWriteRounds else {
                             return completion(.unavailable(StorageFailure(.busy, "newer writes kept arriving")))
@@ -58,12 +59,14 @@ package enum ObjectChanges {
 
     /// `nil` when the body has changed since it was read.
     private static func write(
-        _ loop: ProxyLoop, _ target: ObjectTarget, _ head: ByteBuffer, base: Timestamp,
+        _ loop: ProxyLoop, _ target: ObjectTarget, _ head: ObjectHead, base: Timestamp,
         completion: @escaping (Outcome?) -> Void
     ) {
         var baseChanged = false
+        let encoded = head.encoded()
         ReplicatedRequest.run(
             loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
+            row: { target.putRow($0, TableRow(object: head, policy: target.policy, timestamp: $1)) },
             translate: { reply in
                 switch reply {
                 case .baseMismatch, .absent:
@@ -77,7 +80,7 @@ package enum ObjectChanges {
                 .updateObject(
                     UpdateObject(
                         address: ObjectAddress(device: device, policy: target.policy, hash: target.hash),
-                        timestamp: timestamp, base: base, row: target.row(index), head: head))
+                        timestamp: timestamp, base: base, row: target.row(index), head: encoded))
             },
             completion: { result in
                 if case .unavailable = result, baseChanged { return completion(nil) }

@@ -37,6 +37,13 @@ package struct ObjectTarget {
         return RowTarget(device: containerPrimaries[index % containerPrimaries.count], container: containerHash)
     }
 
+    /// The same row, for the proxy to write when the object replica `index` can't.
+    package func putRow(_ index: Int, _ row: TableRow) -> PutRow? {
+        self.row(index).map {
+            PutRow(table: TableAddress(device: $0.device, kind: .container, hash: $0.container), row: row)
+        }
+    }
+
     /// The first handoff device for the primary `index`; each primary has its own.
     package func handoff(cluster: Cluster, index: Int) -> UInt16? {
         cluster.objects[policy]?.handoffDevice(of: hash, place: index)

@@ -71,7 +71,7 @@ package final class ObjectUpload {
         digest.update(body)
         let etag = digest.finish()
         guard let head = seal(etag, size) else { return end(.refused) }
-        putSmall(head: head.encoded(), body: body, etag: etag)
+        putSmall(head, body: body, etag: etag)
     }
 
     /// The client went away: nothing becomes visible, what was staged is given back.
@@ -80,20 +80,20 @@ package final class ObjectUpload {
         release()
     }
 
-    private func putSmall(head: ByteBuffer, body: ByteBuffer, etag: [UInt8]) {
-        let fanOut = FanOut(loop) { [unowned self] reply, index in write?.receive(reply, from: index) }
-        self.fanOut = fanOut
+    private func putSmall(_ head: ObjectHead, body: ByteBuffer, etag: [UInt8]) {
+        let fanOut = makeFanOut()
+        let encoded = head.encoded()
         let timeout = loop.limits.writeTimeout
         func request(_ index: Int, _ device: UInt16, _ timestamp: Timestamp) -> StorageRequest {
             var address = target.address(index)
             address.device = device
             return .putObject(
                 PutObject(
-                    address: address, timestamp: timestamp, condition: condition, row: target.row(index), head: head,
+                    address: address, timestamp: timestamp, condition: condition, row: target.row(index), head: encoded,
                     body: body))
         }
         begin(
-            etag: etag,
+            head, etag: etag,
             send: { [unowned self] index, timestamp in
                 let device = target.primaries[index]
                 fanOut.ask(request(index, device, timestamp), device: device, index: index, timeout: timeout)
@@ -118,8 +118,9 @@ package final class ObjectUpload {
     private func commit(_ stream: UploadStream, etag: [UInt8]) {
         guard let head = seal(etag, size) else { return end(.refused) }
         let encoded = head.encoded()
+        _ = makeFanOut()
         begin(
-            etag: etag,
+            head, etag: etag,
             send: { [unowned self] index, timestamp in
                 stream.commit(
                     CommitUpload(
@@ -130,14 +131,27 @@ package final class ObjectUpload {
             sendToHandoff: { _, _ in })
     }
 
+    private func makeFanOut() -> FanOut {
+        let fanOut = FanOut(loop) { [unowned self] reply, index in write?.receive(reply, from: index) }
+        self.fanOut = fanOut
+        return fanOut
+    }
+
     private func begin(
-        etag: [UInt8], send: @escaping (Int, Timestamp) -> Void, sendToHandoff: @escaping (Int, Timestamp) -> Void
+        _ head: ObjectHead, etag: [UInt8], send: @escaping (Int, Timestamp) -> Void, sendToHandoff: @escaping (Int, Timestamp) -> Void
     ) {
         var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
         shape.leaderFirst = condition == .ifAbsent
         shape.refuses = { if case .conditionFailed = $0 { true } else { false } }
-        let write = ReplicatedWrite(loop, shape: shape, send: send, sendToHandoff: sendToHandoff) {
-            [unowned self] result in
+        let write = ReplicatedWrite(
+            loop, shape: shape, send: send, sendToHandoff: sendToHandoff,
+            sendRow: { [unowned self] index, timestamp, place in
+                let row = TableRow(object: head, policy: target.policy, timestamp: timestamp)
+                guard let message = target.putRow(index, row) else { return }
+                fanOut?.ask(
+                    .putRow(message), device: message.table.device, index: place, timeout: loop.limits.writeTimeout)
+            }
+        ) { [unowned self] result in
             switch result {
             case .stored(let timestamp): end(.stored(timestamp, etag: etag, size: size))
             case .refused: end(.exists)

@@ -18,11 +18,13 @@ package final class ReplicatedRequest {
     /// - Parameters:
     ///   - devices: the primaries.
     ///   - handoff: a device in place of the primary of that index, if there is one.
+    ///   - row: the row that goes with the replica of that index, for an object.
     ///   - translate: lets the caller see each reply and say what it means for the quorum.
     ///   - make: the message for the replica of this index on this device.
     package static func run(
         _ loop: ProxyLoop, devices: [UInt16], shape: ReplicatedWrite.Shape,
         handoff: @escaping (Int) -> UInt16? = { _ in nil },
+        row: @escaping (Int, Timestamp) -> PutRow? = { _, _ in nil },
         translate: @escaping (StorageReply) -> StorageReply = { $0 },
         make: @escaping (Int, UInt16, Timestamp) -> StorageRequest,
         completion: @escaping (ReplicatedWrite.Result) -> Void
@@ -41,6 +43,10 @@ package final class ReplicatedRequest {
                 guard let device = handoff(index) else { return }
                 fanOut.ask(
                     make(index, device, timestamp), device: device, index: devices.count + index, timeout: timeout)
+            },
+            sendRow: { index, timestamp, place in
+                guard let message = row(index, timestamp) else { return }
+                fanOut.ask(.putRow(message), device: message.table.device, index: place, timeout: timeout)
             },
             completion: { result in
                 request.finish()

@@ -28,6 +28,7 @@ package final class ReplicatedWrite {
     private let shape: Shape
     private let send: (Int, Timestamp) -> Void
     private let sendToHandoff: (Int, Timestamp) -> Void
+    private let sendRow: (Int, Timestamp, Int) -> Void
     private var completion: ((Result) -> Void)?
     private var quorum: WriteQuorum
     private var timestamp: Timestamp
@@ -41,14 +42,17 @@ package final class ReplicatedWrite {
     /// - Parameters:
     ///   - send: sends the write with this timestamp to the replica of this index; its reply goes to `receive`.
     ///   - sendToHandoff: does the same with a handoff in place of that primary.
+    ///   - sendRow: writes the row that belongs to the replica of this index; the reply goes to `receive` with the last number.
     package init(
         _ loop: ProxyLoop, shape: Shape, send: @escaping (Int, Timestamp) -> Void,
-        sendToHandoff: @escaping (Int, Timestamp) -> Void, completion: @escaping (Result) -> Void
+        sendToHandoff: @escaping (Int, Timestamp) -> Void,
+        sendRow: @escaping (_ index: Int, Timestamp, _ place: Int) -> Void, completion: @escaping (Result) -> Void
     ) {
         self.loop = loop
         self.shape = shape
         self.send = send
         self.sendToHandoff = sendToHandoff
+        self.sendRow = sendRow
         self.completion = completion
         quorum = WriteQuorum(replicas: shape.replicas)
         timestamp = loop.timestamps.next()
@@ -65,9 +69,11 @@ package final class ReplicatedWrite {
         }
     }
 
-    /// Takes the reply of a replica (handoffs have indices above the primaries').
+    /// Takes the reply of a replica (handoffs have indices above the primaries', and rows above those).
     package func receive(_ reply: StorageReply, from index: Int) {
-        guard completion != nil, index < shape.replicas else { return }
+        guard completion != nil else { return }
+        if index >= rowPlace(0) { return receiveRow(reply, from: index - rowPlace(0)) }
+        guard index < shape.replicas else { return }
         if outdated[index] > 0 {
             outdated[index] -= 1
             return
@@ -92,10 +98,31 @@ package final class ReplicatedWrite {
 
     package func cancel() { completion = nil }
 
+    /// Rows of each round have places of their own, so that a late reply counts for its own round only.
+    private func rowPlace(_ index: Int) -> Int { (2 + round) * shape.replicas + index }
+
+    private func receiveRow(_ reply: StorageReply, from index: Int) {
+        switch reply {
+        // Superseded: a newer write of this object is in the listing already.
+        case .stored, .superseded: act(on: quorum.receiveRow(stored: true, from: index))
+        default: act(on: quorum.receiveRow(stored: false, from: index))
+        }
+    }
+
+    private func sendRows(_ indices: [Int]) {
+        let current = round
+        for index in indices {
+            // A reply may come at once and end the write.
+            guard completion != nil, round == current else { return }
+            sendRow(index, timestamp, rowPlace(index))
+        }
+    }
+
     private func act(on action: WriteQuorum.Action) {
         switch action {
         case .wait: break
         case .tryHandoff(let primary): sendToHandoff(primary, timestamp)
+        case .writeRows(let indices): sendRows(indices)
         case .succeed: finish(.stored(timestamp))
         case .fail: finish(.unavailable(lastFailure))
         case .retry(let newest): retry(above: newest)
