@@ -154,14 +154,10 @@ enum ContainerRow {
     static func row(_ source: Source, timestamp: Timestamp) -> TableRow? {
         switch source {
         case .removed(let name, let policy):
-            return TableRow(
-                name: name, timestamp: timestamp, deleted: true, policy: policy, bytes: 0, count: 0,
-                value: ByteBuffer())
+            return TableRow(removed: name, policy: policy, timestamp: timestamp)
         case .head(let encoded, let policy):
             guard let head = try? ObjectHead(decoding: encoded) else { return nil }
-            return TableRow(
-                name: head.object, timestamp: timestamp, deleted: false, policy: policy, bytes: head.size, count: 1,
-                value: ObjectRowValue(etag: head.etag, contentType: head.contentType).encoded())
+            return TableRow(object: head, policy: policy, timestamp: timestamp)
         }
     }
 }
