@@ -14,8 +14,18 @@ extension ObjectServer {
 
     func delete(_ delete: DeleteObject, call: ServerCall) {
         guard let log = device(delete.address.device, call: call) else { return }
+        // The row goes into the tombstone: after a crash between the two nothing else would know the name.
+        let metadata = delete.row.map { target in
+            PendingUpdate(
+                PutRow(
+                    table: TableAddress(device: target.device, kind: .container, hash: target.container),
+                    row: TableRow(
+                        removed: delete.name, policy: delete.address.policy, timestamp: delete.timestamp))
+            ).encoded()
+        }
         let write = Write.delete(
-            ObjectKey(policy: delete.address.policy, hash: delete.address.hash), timestamp: delete.timestamp.rawValue)
+            ObjectKey(policy: delete.address.policy, hash: delete.address.hash), timestamp: delete.timestamp.rawValue,
+            metadata: metadata ?? ByteBuffer())
         submit(
             write, to: log, call: call, timestamp: delete.timestamp, row: delete.row,
             source: .removed(name: delete.name, policy: delete.address.policy))
