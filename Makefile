@@ -3,6 +3,9 @@ DATA ?= ./data
 # Every target may import only what Package.swift says, which keeps the floors apart.
 CHECKS := --explicit-target-dependency-import-check error
 
+# For the programs behind `bench` and `bench-peers`.
+ARGS ?=
+
 .PHONY: run test build unit integration format lint bench bench-peers
 
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
@@ -38,7 +41,6 @@ lint:
 	swift format lint --strict -r Sources Tests benchmarks Package.swift
 	scripts/tidy
 
-ARGS ?=
 # Micro-benchmarks against benchmarks/Thresholds. `make bench ARGS="--filter ring,device.commit"`.
 bench:
 	scripts/install-dependencies build

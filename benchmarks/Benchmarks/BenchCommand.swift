@@ -5,7 +5,8 @@ import Ring
 @main
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ringfort-bench", abstract: "Micro-benchmarks of Ringfort, judged by what the same machine does meanwhile.",
+        commandName: "ringfort-bench",
+        abstract: "Micro-benchmarks of Ringfort, judged by what the same machine does meanwhile.",
         discussion: """
             Exit status 0 when every ratio is within its threshold, 1 when one is not, 2 when a benchmark failed.
 

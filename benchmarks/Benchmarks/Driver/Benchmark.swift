@@ -10,7 +10,8 @@ struct Benchmark: Sendable {
     let prepare: @Sendable (Workspace) throws -> Workload
 
     init(
-        _ name: String, _ operation: String, checks: [Check] = [.cpu(.md5)], size: SampleSize = .lasting(milliseconds: 100),
+        _ name: String, _ operation: String, checks: [Check] = [.cpu(.md5)],
+        size: SampleSize = .lasting(milliseconds: 100),
         prepare: @escaping @Sendable (Workspace) throws -> Workload
     ) {
         self.name = name

@@ -22,7 +22,8 @@ struct Thresholds {
     /// Reads all `.json` files of a folder.
     init(directory: String) throws(BenchmarkFailure) {
         guard let names = Workspace.entries(of: directory) else {
-            throw BenchmarkFailure("\(directory) is not a folder; run from the top of the repository or say --thresholds")
+            throw BenchmarkFailure(
+                "\(directory) is not a folder; run from the top of the repository or say --thresholds")
         }
         for name in names where name.hasSuffix(".json") {
             suites[String(name.dropLast(".json".count))] = try Self.read("\(directory)/\(name)")
@@ -78,7 +79,8 @@ struct Thresholds {
         do { json = try JSONValue(parsing: try AtomicFile.read(path, limit: maximumFileSize) ?? []) } catch {
             throw BenchmarkFailure("\(path): \(error)")
         }
-        guard let tolerance = json["tolerance"]?.double, tolerance >= 1, case .object(let members)? = json["ratios"] else {
+        guard let tolerance = json["tolerance"]?.double, tolerance >= 1, case .object(let members)? = json["ratios"]
+        else {
             throw BenchmarkFailure("\(path) has no \"tolerance\" of at least 1, or no \"ratios\"")
         }
         var suite = Suite(tolerance: tolerance)

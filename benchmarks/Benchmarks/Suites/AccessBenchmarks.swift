@@ -20,7 +20,8 @@ enum AccessBenchmarks {
         let store = UserStore(path: "\(directory)/users", clusterKey: key)
         let secret = Array("secret".utf8)
         try store.edit { (users) throws(UserFile.Failure) in
-            try users.add(account: Array("test".utf8), name: Array("tester".utf8), key: secret, roles: .admin, now: start)
+            try users.add(
+                account: Array("test".utf8), name: Array("tester".utf8), key: secret, roles: .admin, now: start)
         }
         let users = try UserDirectory(store: store, clusterKey: key, now: start)
         // Of one user, but of different seconds and so different texts.

@@ -17,7 +17,8 @@ extension DeviceLogBenchmarks {
             }
         },
         Benchmark(
-            "device.verified-read", "an object of 4 KiB out of the page cache, checked", checks: [.cpu(.md5), .cpu(.copy)]
+            "device.verified-read", "an object of 4 KiB out of the page cache, checked",
+            checks: [.cpu(.md5), .cpu(.copy)]
         ) { workspace in
             let count: UInt64 = 10_000
             let device = try filled(in: workspace, with: count) { serial in

@@ -80,7 +80,9 @@ enum StorageWireBenchmarks {
 
     /// A server and a client, each with an event loop of its own.
     private static func calling(with request: StorageRequest, clients: Int) throws -> Workload {
-        guard let key = ClusterKey(Array("a key of many bytes".utf8)) else { throw BenchmarkFailure("the key is too short") }
+        guard let key = ClusterKey(Array("a key of many bytes".utf8)) else {
+            throw BenchmarkFailure("the key is too short")
+        }
         let credentials = WireCredentials(
             clusterId: Array("benchmark".utf8), key: key, random: WireCredentials.systemRandom)
         let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
