@@ -23,7 +23,7 @@ struct Measurement: Sendable {
     let ratios: [Check: [Double]]
 }
 
-/// Measures benchmarks, with the yardsticks right before every sample: machines change their pace, and both feel it.
+/// Measures benchmarks, with the yardsticks right before and after every sample: machines change their pace, and both feel it.
 final class Sampler {
     private let samples: Int
     private let yardsticks: [Yardstick: Workload]
@@ -48,14 +48,18 @@ final class Sampler {
         let operations = try warmUp(workload, benchmark.size)
         var taken: [Sample] = []
         var ratios: [Check: [Double]] = [:]
+        let wanted = Set(benchmark.checks.map(\.yardstick))
+        var before = try measureYardsticks(wanted)
         for _ in 0..<samples {
-            let units = try measureYardsticks(Set(benchmark.checks.map(\.yardstick)))
             let sample = try time(workload, operations)
+            let after = try measureYardsticks(wanted)
             taken.append(sample)
             for check in benchmark.checks {
-                guard let unit = units[check.yardstick] else { continue }
-                ratios[check, default: []].append(sample[check.measure] / unit[check.measure])
+                guard let first = before[check.yardstick], let second = after[check.yardstick] else { continue }
+                let unit = (first[check.measure] + second[check.measure]) / 2
+                ratios[check, default: []].append(sample[check.measure] / unit)
             }
+            before = after
         }
         try workload.finish()
         return Measurement(benchmark: benchmark, operations: operations, samples: taken, ratios: ratios)

@@ -1,5 +1,6 @@
 import CCrypto
 import Daemon
+import DeviceLog
 import Glibc
 
 /// What the machine can do, without any of our code: the unit in which benchmarks are judged.
@@ -10,6 +11,8 @@ enum Yardstick: String, Hashable, Sendable, CaseIterable {
     case copy
     /// Overwriting a block of 4 KiB that had been zeros, and `fdatasync`.
     case sync
+    /// The same after the time that a busy device gives a batch to grow.
+    case batch
     /// One byte to another thread over a socket and back.
     case wakeup
 
@@ -18,7 +21,8 @@ enum Yardstick: String, Hashable, Sendable, CaseIterable {
         switch self {
         case .md5: 16 * Self.digested >> 10
         case .copy: 4 * Self.copied >> 10
-        case .sync: 32
+        case .sync: 64
+        case .batch: 24
         case .wakeup: 1000
         }
     }
@@ -27,7 +31,8 @@ enum Yardstick: String, Hashable, Sendable, CaseIterable {
         switch self {
         case .md5: Self.prepareDigest()
         case .copy: Self.prepareCopy()
-        case .sync: try Self.prepareSync(workspace)
+        case .sync: try Self.prepareSync(in: workspace, after: 0)
+        case .batch: try Self.prepareSync(in: workspace, after: Configuration().gatherMicroseconds)
         case .wakeup: try Self.prepareWakeup()
         }
     }
@@ -66,8 +71,8 @@ enum Yardstick: String, Hashable, Sendable, CaseIterable {
             })
     }
 
-    private static func prepareSync(_ workspace: Workspace) throws -> Workload {
-        let file = open("\(workspace.path)/sync", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    private static func prepareSync(in workspace: Workspace, after microseconds: Int) throws -> Workload {
+        let file = open("\(workspace.path)/sync-\(microseconds)", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw BenchmarkFailure("cannot write in \(workspace.path): errno \(errno)") }
         let zeros = [UInt8](repeating: 0, count: block * syncedBlocks)
         guard pwrite(file, zeros, zeros.count, 0) == zeros.count, fsync(file) == 0 else {
@@ -79,6 +84,7 @@ enum Yardstick: String, Hashable, Sendable, CaseIterable {
             run: { operations in
                 for _ in 0..<operations {
                     next = (next + 1) % syncedBlocks
+                    if microseconds > 0 { usleep(useconds_t(microseconds)) }
                     guard pwrite(file, bytes, block, off_t(next * block)) == block, fdatasync(file) == 0 else {
                         throw BenchmarkFailure("cannot sync: errno \(errno)")
                     }
