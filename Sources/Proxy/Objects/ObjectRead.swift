@@ -105,10 +105,14 @@ package final class ObjectRead {
         case .wait: break
         case .askVersion(let index): ask(index, full: false)
         case .askAll(let index): ask(index, full: true)
-        case .notFound(let version): finish(.notFound(version.timestamp))
+        case .notFound(let version):
+            let stale = quorum.staleReplicas(than: version.timestamp)
+            if case .tombstone(let timestamp) = version { ReadRepair.delete(loop, target, at: timestamp, stale: stale) }
+            finish(.notFound(version.timestamp))
         case .fail: finish(.unavailable(lastFailure))
-        case .answer(let index, _):
+        case .answer(let index, let stale):
             guard let reply = fullReplies[index] else { return finish(.unavailable(lastFailure)) }
+            ReadRepair.put(loop, target, reply, stale: stale)
             source = index
             finish(.found(reply))
         }

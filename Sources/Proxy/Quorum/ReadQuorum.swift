@@ -65,6 +65,13 @@ package struct ReadQuorum: Sendable {
         return decide()
     }
 
+    /// Replicas that answered with something older than this.
+    package func staleReplicas(than timestamp: Timestamp) -> [Int] {
+        replicas.indices.filter { index in
+            if case .answered(let version, _) = replicas[index] { version.timestamp < timestamp } else { false }
+        }
+    }
+
     private mutating func decide() -> Action {
         var answered = 0
         var asked = 0
