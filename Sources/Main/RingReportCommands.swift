@@ -43,7 +43,8 @@ struct RingShowCommand: ParsableCommand {
             let mark = builder.removedDevices.contains(device.id) ? " (removed)" : ""
             table.append([
                 "\(device.id)", "\(device.region)", "\(device.zone)", "\(device.ip):\(device.port)",
-                device.device + mark, "\(device.weight)", "\(parts[device.id])", twoDigits(balance[device.id]), device.meta,
+                device.device + mark, "\(device.weight)", "\(parts[device.id])", twoDigits(balance[device.id]),
+                device.meta,
             ])
         }
         printColumns(table)
@@ -99,7 +100,8 @@ struct RingDispersionCommand: ParsableCommand {
         } catch { throw RingFailure("\(error)") }
         let list = tiers.map { tier in
             JSONValue.object([
-                JSONMember("tier", .string(name(tier, builder))), JSONMember("max_replicas", .integer(tier.mostReplicas)),
+                JSONMember("tier", .string(name(tier, builder))),
+                JSONMember("max_replicas", .integer(tier.mostReplicas)),
                 JSONMember("partitions", .array(tier.partitions.map { .integer($0) })),
                 JSONMember("at_risk", .integer(tier.atRisk)),
             ])

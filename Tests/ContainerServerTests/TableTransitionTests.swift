@@ -38,8 +38,9 @@ struct TableTransitionTests {
 
     @Test func whatIsOlderIsSuperseded() throws {
         let first = try head(update(nil, at: 5))
-        guard case .refused(.superseded(first.put)) = try TableTransition.delete(
-            first.encoded(), rows: 0, at: Timestamp(ticks: 4))
+        guard
+            case .refused(.superseded(first.put)) = try TableTransition.delete(
+                first.encoded(), rows: 0, at: Timestamp(ticks: 4))
         else { throw Refused() }
         let deleted = try head(TableTransition.delete(first.encoded(), rows: 0, at: Timestamp(ticks: 6)))
         guard case .refused(.superseded(deleted.deleted)) = try update(deleted.encoded(), at: 5) else {

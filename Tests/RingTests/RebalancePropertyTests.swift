@@ -37,7 +37,8 @@ import Testing
         for (number, change) in [Change.allCases, Change.allCases, Change.allCases].joined().enumerated() {
             for isRegular in [true, false] {
                 var random = SeededGenerator(seed: UInt64(number))
-                var builder = try isRegular
+                var builder =
+                    try isRegular
                     ? Clusters.regular(&random, partPower: 6) : Clusters.random(&random, partPower: 6)
                 try builder.setOverload(0)
                 try builder.rebalance(now: 1_000_000)
@@ -45,7 +46,8 @@ import Testing
                 guard try Self.apply(change, to: &builder, &random) else { continue }
                 let bound = leastMoves(before, builder)
                 let moved = settle(&builder)
-                let note = "\(change), seed \(number), \(isRegular ? "regular" : "odd"): \(moved) moves, \(bound) needed"
+                let note =
+                    "\(change), seed \(number), \(isRegular ? "regular" : "odd"): \(moved) moves, \(bound) needed"
                 #expect(moved >= bound, "\(note)")
                 #expect(Double(moved) <= 1.05 * Double(bound) + Self.roundingMoves, "\(note)")
                 expectShares(builder, note)
@@ -115,7 +117,8 @@ import Testing
         switch change {
         case .removal where spare >= 1: try builder.remove(device.id)
         case .draining where spare >= 1: try builder.setWeight(0, of: device.id)
-        case .weight: try builder.setWeight(device.weight * [0.5, 1.5, 2].randomElement(using: &random)!, of: device.id)
+        case .weight:
+            try builder.setWeight(device.weight * [0.5, 1.5, 2].randomElement(using: &random)!, of: device.id)
         case .device:
             var twin = device
             twin.device = "sd\(disk)"
@@ -223,12 +226,16 @@ import Testing
         for device in builder.devices.compactMap({ $0 }) where device.weight > 0 {
             for depth in 0...4 {
                 capacity[Array(path(device)[..<depth]), default: 0] += 1
-                if depth > 0 { children[Array(path(device)[..<(depth - 1)]), default: []].insert(Array(path(device)[..<depth])) }
+                if depth > 0 {
+                    children[Array(path(device)[..<(depth - 1)]), default: []].insert(Array(path(device)[..<depth]))
+                }
             }
         }
         for (partition, ids) in builder.assignments.enumerated() {
             var counts = [[String]: Int]()
-            for id in ids { for depth in 0...4 { counts[Array(path(builder.devices[id]!)[..<depth]), default: 0] += 1 } }
+            for id in ids {
+                for depth in 0...4 { counts[Array(path(builder.devices[id]!)[..<depth]), default: 0] += 1 }
+            }
             for (tier, count) in counts {
                 guard let below = children[tier] else { continue }
                 var ceiling = 1

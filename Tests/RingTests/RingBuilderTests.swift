@@ -134,7 +134,9 @@ import Testing
 
     @Test func nonsenseIsRefused() throws {
         #expect(throws: RingBuilderError.partPower(33)) { try RingBuilder(partPower: 33, replicas: 3, minPartHours: 1) }
-        #expect(throws: RingBuilderError.replicas(0.5)) { try RingBuilder(partPower: 8, replicas: 0.5, minPartHours: 1) }
+        #expect(throws: RingBuilderError.replicas(0.5)) {
+            try RingBuilder(partPower: 8, replicas: 0.5, minPartHours: 1)
+        }
         #expect(throws: RingBuilderError.minPartHours(-1)) {
             try RingBuilder(partPower: 8, replicas: 3, minPartHours: -1)
         }

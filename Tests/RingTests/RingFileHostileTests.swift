@@ -48,7 +48,10 @@ import Testing
             ("{\"devs\": [], \"part_shift\": -1, \"replica_count\": 1}", .member("part_shift")),
             ("{\"devs\": [], \"part_shift\": 31, \"replica_count\": -1}", .member("replica_count")),
             ("{\"devs\": [], \"part_shift\": 31, \"replica_count\": 1.5}", .member("replica_count")),
-            ("{\"devs\": [], \"part_shift\": 31, \"replica_count\": 1e99}", .tooLarge("the number of replicas", limit: 256)),
+            (
+                "{\"devs\": [], \"part_shift\": 31, \"replica_count\": 1e99}",
+                .tooLarge("the number of replicas", limit: 256)
+            ),
             (
                 "{\"devs\": [], \"part_shift\": 0, \"replica_count\": 200}",
                 .tooLarge("the number of assignments", limit: 1 << 28)
@@ -91,8 +94,9 @@ import Testing
         ] {
             #expect(throws: JSONError.self, "\(text)") { try parse(text) }
         }
-        #expect(try! parse(" {\"a\": [1, -2.5e1, \"\\ud83d\\ude42\\n\", true, null]} ").text
-            == "{\"a\": [1, -25.0, \"\\ud83d\\ude42\\u000a\", true, null]}")
+        #expect(
+            try! parse(" {\"a\": [1, -2.5e1, \"\\ud83d\\ude42\\n\", true, null]} ").text
+                == "{\"a\": [1, -25.0, \"\\ud83d\\ude42\\u000a\", true, null]}")
     }
 
     @Test func damagedBuilders() throws {
@@ -111,7 +115,8 @@ import Testing
 
     private func version1(_ json: String, _ rows: [UInt8]) -> [UInt8] {
         let count = json.utf8.count
-        return stored(Array("R1NG".utf8) + [0, 1, 0, 0, UInt8(count >> 8), UInt8(count & 255)] + Array(json.utf8) + rows)
+        return stored(
+            Array("R1NG".utf8) + [0, 1, 0, 0, UInt8(count >> 8), UInt8(count & 255)] + Array(json.utf8) + rows)
     }
 
     /// A gzip member with one stored block.
@@ -125,7 +130,8 @@ import Testing
             (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt32($0 * 8)) }
         }
         let count = UInt32(bytes.count)
-        return [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255, 1] + little(count, 2) + little(~count, 2) + bytes + little(~crc, 4)
+        return [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255, 1] + little(count, 2) + little(~count, 2) + bytes
+            + little(~crc, 4)
             + little(count, 4)
     }
 }

@@ -5,7 +5,8 @@ import Testing
     @Test func openStackReadsOurFiles() throws {
         let reference = try OpenStackSwift()
         var builder = try Clusters.builder(
-            partPower: 8, replicas: 3.25, regions: 2, zones: 3, nodes: 2, disks: 3, weight: { 50 + Double($0 % 4) * 25 })
+            partPower: 8, replicas: 3.25, regions: 2, zones: 3, nodes: 2, disks: 3, weight: { 50 + Double($0 % 4) * 25 }
+        )
         try builder.add(RingDevice(region: 3, zone: 9, ip: "::1", port: 1, device: "d", weight: 1, meta: "\"é\\🙂\n"))
         try builder.rebalance(now: 1_000_000)
         try builder.remove(4)
@@ -28,7 +29,8 @@ import Testing
     @Test func filesOfRingBuilderLoad() throws {
         let reference = try OpenStackSwift()
         let devices = (0..<12).map { number in
-            let place = "r\(number % 2)z\(number % 3)-10.0.\(number % 2).\(number % 6):6200R10.9.0.1:6300/sd\(number)_some meta"
+            let place =
+                "r\(number % 2)z\(number % 3)-10.0.\(number % 2).\(number % 6):6200R10.9.0.1:6300/sd\(number)_some meta"
             return ["object.builder", "add", place, "\(100 + number * 10)"]
         }
         try reference.ringBuilder(

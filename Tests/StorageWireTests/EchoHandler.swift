@@ -79,7 +79,8 @@ final class EchoHandler: StorageHandler {
             .object(
                 ObjectReply(
                     timestamp: Timestamp(rawValue: 2), dataTimestamp: Timestamp(rawValue: 1), head: ByteBuffer(),
-                    bodyLength: Int64(length), body: isWhole && read.wanted == .body ? Self.body(from: 0, length) : nil)))
+                    bodyLength: Int64(length), body: isWhole && read.wanted == .body ? Self.body(from: 0, length) : nil)
+            ))
     }
 
     /// Bytes that differ from place to place; quick to make, for a debug build.

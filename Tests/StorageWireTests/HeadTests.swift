@@ -8,7 +8,8 @@ struct HeadTests {
             account: [1], container: [2, 3], object: [4], size: 5, etag: [6], contentType: [7], deleteAt: 8,
             headers: [ObjectHead.Header(name: [9], value: [])])
         let bytes: [UInt8] = [
-            1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, 6, 0, 1, 1, 0, 2, 2, 3, 0, 1, 4, 0, 1, 7, 0, 1, 0, 1,
+            1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 8, 0, 1, 6, 0, 1, 1, 0, 2, 2, 3, 0, 1, 4, 0, 1, 7, 0, 1, 0,
+            1,
             9, 0, 0,
         ]
         #expect(head.encoded() == ByteBuffer(bytes: bytes))
@@ -24,7 +25,8 @@ struct HeadTests {
             deleted: Timestamp(rawValue: 5),
             metadata: [TableHead.Item(name: [6], value: [7], timestamp: Timestamp(rawValue: 8))])
         let bytes: [UInt8] = [
-            1, 0, 1, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 0, 1, 6, 0,
+            1, 0, 1, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 0, 1, 6,
+            0,
             1, 7, 0, 0, 0, 0, 0, 0, 0, 8,
         ]
         #expect(head.encoded() == ByteBuffer(bytes: bytes))

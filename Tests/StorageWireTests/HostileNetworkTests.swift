@@ -9,7 +9,8 @@ import Testing
 struct HostileNetworkTests {
     /// A server, and a node that reaches it through a relay.
     private func with(
-        _ limits: WireLimits, serverLimits: WireLimits? = nil, _ body: (RemoteNode, Relay, Loopback) async throws -> Void
+        _ limits: WireLimits, serverLimits: WireLimits? = nil,
+        _ body: (RemoteNode, Relay, Loopback) async throws -> Void
     ) async throws {
         let loopback = try await Loopback(limits: limits, serverLimits: serverLimits, threads: 2)
         let relay = try await Relay.start(to: loopback.server.port, group: loopback.group)

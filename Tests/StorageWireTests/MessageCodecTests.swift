@@ -61,30 +61,32 @@ struct MessageCodecTests {
         #expect(buffer.readableBytes == 2)
     }
 
-    @Test(arguments: [
-        [], [1], [2, 1], [1, 0], [1, 15], [1, 200],
-        // A status with a byte too many.
-        [1, 14, 0],
-        // A read of 1 MiB and one byte.
-        [1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 1],
-        // A read before the beginning.
-        [1, 6, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [1], [2, 1], [1, 0], [1, 15], [1, 200],
+            // A status with a byte too many.
+            [1, 14, 0],
+            // A read of 1 MiB and one byte.
+            [1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 1],
+            // A read before the beginning.
+            [1, 6, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        ] as [[UInt8]])
     func whatIsNoRequestIsMalformed(_ bytes: [UInt8]) {
         #expect(throws: WireError.self) { try StorageRequest(decoding: ByteBuffer(bytes: bytes)) }
     }
 
-    @Test(arguments: [
-        [], [1], [1, 0], [1, 17], [1, 1], [1, 1, 2],
-        // Failures that nobody knows.
-        [1, 16, 0, 0, 0], [1, 16, 10, 0, 0],
-        // A status of 4096 devices that are not there.
-        [1, 15, 16, 0],
-        // A table with 256 sums that are not there.
-        [1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
-        // A listing of 10,000 entries that are not there.
-        [1, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 39, 16],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [1], [1, 0], [1, 17], [1, 1], [1, 1, 2],
+            // Failures that nobody knows.
+            [1, 16, 0, 0, 0], [1, 16, 10, 0, 0],
+            // A status of 4096 devices that are not there.
+            [1, 15, 16, 0],
+            // A table with 256 sums that are not there.
+            [1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            // A listing of 10,000 entries that are not there.
+            [1, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 39, 16],
+        ] as [[UInt8]])
     func whatIsNoReplyIsMalformed(_ bytes: [UInt8]) {
         #expect(throws: WireError.self) { try StorageReply(decoding: ByteBuffer(bytes: bytes)) }
     }

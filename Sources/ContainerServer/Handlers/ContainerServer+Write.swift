@@ -18,7 +18,8 @@ extension ContainerServer {
         guard let log = device(update.table, call: call) else { return }
         let change = TableChange(server: self, table: update.table, call: call)
         let write = Write.tableInfo(update.table.key) { info, stats in
-            change.decide { () throws(WireError) in try TableTransition.update(info, rows: stats.total.rows, by: update) }
+            change.decide { () throws(WireError) in try TableTransition.update(info, rows: stats.total.rows, by: update)
+            }
         }
         log.submit(write, completion: change)
     }
@@ -44,7 +45,9 @@ enum TableTransition {
     static func update(_ info: ByteBuffer?, rows: Int64, by update: UpdateTable) throws(WireError) -> TableTransition {
         var head: TableHead
         var created = false
-        if let info { head = try TableHead(decoding: info) } else {
+        if let info {
+            head = try TableHead(decoding: info)
+        } else {
             head = TableHead(
                 account: update.account, container: update.container, policy: 0, created: .never,
                 put: .never)

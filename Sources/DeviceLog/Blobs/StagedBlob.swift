@@ -52,7 +52,9 @@ package final class StagedBlob: Sendable {
         let offset = state.withLock { $0.isSealed || $0.isOver ? -1 : $0.length }
         guard offset >= 0 else { throw .closed }
         let result: Result<Void, FileError> = bytes.withUnsafeReadableBytes { memory in
-            do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch { return .failure(error) }
+            do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch {
+                return .failure(error)
+            }
         }
         if case .failure(let error) = result { throw DeviceLogError(error) }
         let writeback: (Int64, Int64)? = state.withLock { state in

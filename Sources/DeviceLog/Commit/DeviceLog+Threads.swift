@@ -36,7 +36,9 @@ extension DeviceLog {
     /// hundred, and wakes as many threads. Who writes alone never waits: the last batch tells.
     private func gather() {
         let last = stream.lastBatchRecords
-        guard last >= configuration.gatherAbove, queue.count < last * 4, configuration.gatherMicroseconds > 0 else { return }
+        guard last >= configuration.gatherAbove, queue.count < last * 4, configuration.gatherMicroseconds > 0 else {
+            return
+        }
         Pause.microseconds(configuration.gatherMicroseconds)
     }
 

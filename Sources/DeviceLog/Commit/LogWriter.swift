@@ -140,7 +140,9 @@ final class LogWriter: @unchecked Sendable {
     }
 
     /// Whether enough was written to the segment that the next one is worth preparing.
-    func wantsSpare(after bytes: Int64) -> Bool { zeroing.withLock { $0.file != nil && $0.head >= bytes } && !files.hasSpare }
+    func wantsSpare(after bytes: Int64) -> Bool {
+        zeroing.withLock { $0.file != nil && $0.head >= bytes } && !files.hasSpare
+    }
 
     /// The head as other threads may ask for it.
     var headForOthers: (segment: UInt32, offset: Int64) { zeroing.withLock { ($0.segment, $0.head) } }

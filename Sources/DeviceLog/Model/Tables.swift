@@ -49,7 +49,8 @@ package struct TableStats: Equatable, Sendable {
     }
 
     package static func == (left: TableStats, right: TableStats) -> Bool {
-        left.digest == right.digest && left.lastChange == right.lastChange && left.buckets.elementsEqual(right.buckets) { $0.bucket == $1.bucket && $0.totals == $1.totals }
+        left.digest == right.digest && left.lastChange == right.lastChange
+            && left.buckets.elementsEqual(right.buckets) { $0.bucket == $1.bucket && $0.totals == $1.totals }
     }
 }
 

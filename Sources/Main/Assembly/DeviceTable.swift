@@ -35,7 +35,9 @@ struct DeviceTable {
         for device in devices.values {
             let address = "\(device.ip):\(device.port)"
             let node: any StorageNode
-            if let known = byAddress[address] { node = known } else {
+            if let known = byAddress[address] {
+                node = known
+            } else {
                 let remote = RemoteNode(
                     host: device.ip, port: device.port, group: group, credentials: credentials, logger: logger)
                 connected.remote.append(remote)

@@ -47,7 +47,8 @@ final class NodeClient {
         let node =
             nodes[address]
             ?? RemoteNode(
-                host: host, port: port, group: group, credentials: credentials, logger: Logger(label: "client") { _ in SwiftLogNoOpLogHandler() })
+                host: host, port: port, group: group, credentials: credentials,
+                logger: Logger(label: "client") { _ in SwiftLogNoOpLogHandler() })
         nodes[address] = node
         let eventLoop = group.next()
         let promise = eventLoop.makePromise(of: StorageReply.self)

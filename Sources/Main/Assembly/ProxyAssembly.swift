@@ -36,10 +36,10 @@ final class ProxyAssembly: Sendable {
             (
                 eventLoop as any EventLoop,
                 try eventLoop.submit {
-                let loop = ProxyLoop(
-                    eventLoop: eventLoop, cluster: cluster, timestamps: timestamps, workers: workers,
-                    limits: StoreLimits())
-                loop.start()
+                    let loop = ProxyLoop(
+                        eventLoop: eventLoop, cluster: cluster, timestamps: timestamps, workers: workers,
+                        limits: StoreLimits())
+                    loop.start()
                     return NIOLoopBound(loop, eventLoop: eventLoop)
                 }.wait()
             )

@@ -59,7 +59,7 @@ final class ServerProcess {
     /// Buffers of requests come and go by the thousand: giving their pages back each time and faulting them in again costs more than
     /// the requests themselves.
     private static func tuneAllocator() {
-        kernel_keep_memory(/* largestPooled: */ 4 << 20, /* keptFree: */ 32 << 20, /* arenas: */ 4)
+        kernel_keep_memory( /* largestPooled: */4 << 20, /* keptFree: */ 32 << 20, /* arenas: */ 4)
     }
 
     /// A connection is a descriptor, and so is an open body.

@@ -123,7 +123,8 @@ final class NodeHandler: StorageHandler {
         let log = logs[id]
         let statistics = log?.statistics() ?? DeviceStatistics()
         return DeviceStatus(
-            device: id, name: names[id] ?? "", state: statistics.isReadOnly ? "read-only" : statistics.isFull ? "full" : "ok",
+            device: id, name: names[id] ?? "",
+            state: statistics.isReadOnly ? "read-only" : statistics.isFull ? "full" : "ok",
             totalBytes: statistics.totalBytes, freeBytes: statistics.freeBytes, objects: statistics.objects,
             tombstones: statistics.tombstones, rows: statistics.rows, liveBytes: statistics.liveBytes,
             garbageBytes: statistics.garbageBytes, queueDepth: Int64(statistics.queuedWrites),

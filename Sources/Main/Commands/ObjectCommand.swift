@@ -111,7 +111,8 @@ struct ObjectCommand: ParsableCommand {
                 for holding in holdings {
                     let device = holding.device
                     print(
-                        kind, "r\(device.region)z\(device.zone)-\(device.ip):\(device.port)/\(device.device)".padded(32),
+                        kind,
+                        "r\(device.region)z\(device.zone)-\(device.ip):\(device.port)/\(device.device)".padded(32),
                         holding.text)
                 }
             }

@@ -8,7 +8,8 @@ extension ObjectServer {
         let write = Write.put(
             ObjectKey(policy: put.address.policy, hash: put.address.hash), timestamp: put.timestamp.rawValue,
             metadata: put.head, body: .inline(put.body), condition: put.condition == .ifAbsent ? .ifAbsent : .none)
-        submit(write, to: log, call: call, timestamp: put.timestamp, row: put.row,
+        submit(
+            write, to: log, call: call, timestamp: put.timestamp, row: put.row,
             source: .head(put.head, policy: put.address.policy))
     }
 
@@ -26,7 +27,8 @@ extension ObjectServer {
         let write = Write.updateMetadata(
             ObjectKey(policy: update.address.policy, hash: update.address.hash),
             timestamp: update.timestamp.rawValue, baseDataTimestamp: update.base.rawValue, metadata: update.head)
-        submit(write, to: log, call: call, timestamp: update.timestamp, row: update.row,
+        submit(
+            write, to: log, call: call, timestamp: update.timestamp, row: update.row,
             source: .head(update.head, policy: update.address.policy))
     }
 

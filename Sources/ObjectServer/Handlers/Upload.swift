@@ -162,8 +162,9 @@ final class Upload: @unchecked Sendable {
     }
 
     private func submit(_ commit: CommitUpload) {
-        guard let row = ContainerRow.make(
-            .head(commit.head, policy: address.policy), for: commit.row, timestamp: commit.timestamp)
+        guard
+            let row = ContainerRow.make(
+                .head(commit.head, policy: address.policy), for: commit.row, timestamp: commit.timestamp)
         else {
             failure = StorageFailure(.malformed, "the head can't be read")
             return work()

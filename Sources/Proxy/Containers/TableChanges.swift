@@ -39,7 +39,8 @@ package enum TableChanges {
     ///
     /// - Parameter policy: what the container has, for that case.
     package static func delete(
-        _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8 = UpdateTable.anyPolicy, completion: @escaping (Outcome) -> Void
+        _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8 = UpdateTable.anyPolicy,
+        completion: @escaping (Outcome) -> Void
     ) {
         run(
             loop, target,
@@ -65,7 +66,8 @@ package enum TableChanges {
         deleted: Bool, completion: @escaping (Outcome) -> Void
     ) {
         run(
-            loop, account, translate: { reply, _ in
+            loop, account,
+            translate: { reply, _ in
                 // A report of the container came between: the row is there, newer than ours.
                 if !deleted, case .superseded = reply { return .stored(rowStored: true) }
                 return reply

@@ -96,7 +96,8 @@ struct ChainSearch {
         var reachedBy = [Step?](repeating: nil, count: devices)
         var layer = (0..<devices).filter { placement.excess(of: $0) > 0 }
         var unvisited = (0..<devices).filter {
-            placement.excess(of: $0) <= 0 && placement.plan.most[placement.tree.node(of: $0, at: TierTree.deviceLevel)] > 0
+            placement.excess(of: $0) <= 0
+                && placement.plan.most[placement.tree.node(of: $0, at: TierTree.deviceLevel)] > 0
         }
         while !layer.isEmpty {
             var next = 0

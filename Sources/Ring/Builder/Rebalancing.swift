@@ -26,7 +26,9 @@ struct Rebalancing {
 
     /// Where partitions should have fewer replicas than they have, takes those from the fullest devices that are missed least.
     private mutating func dropSuperfluous() {
-        guard placement.columns > placement.replicas || placement.lastReplicaCount < placement.partitions else { return }
+        guard placement.columns > placement.replicas || placement.lastReplicaCount < placement.partitions else {
+            return
+        }
         for partition in partitionsFromAnywhere() {
             let range = placement.range(of: partition)
             var superfluous = range.count { placement.before[$0] != Placement.none } - placement.replicas(of: partition)
@@ -50,7 +52,8 @@ struct Rebalancing {
     private mutating func assignMissing() {
         for partition in partitionsFromAnywhere() {
             let start = partition * placement.columns
-            for slot in start..<start + placement.replicas(of: partition) where placement.slots[slot] == Placement.none {
+            for slot in start..<start + placement.replicas(of: partition) where placement.slots[slot] == Placement.none
+            {
                 if let target = placement.targetOfMissing(slot) { placement.assign(slot, UInt32(target)) }
             }
         }

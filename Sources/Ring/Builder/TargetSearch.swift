@@ -45,7 +45,10 @@ extension Placement {
         for level in stride(from: TierTree.deviceLevel, through: 0, by: -1) {
             let node = tree.node(of: source, at: level)
             if plan.least[node] > 0,
-                replicas(of: slot / columns, in: node, at: level, except: slot) < plan.least[node] { return node }
+                replicas(of: slot / columns, in: node, at: level, except: slot) < plan.least[node]
+            {
+                return node
+            }
         }
         return 0
     }

@@ -65,7 +65,8 @@ package enum RingFileError: Error, Hashable, Sendable, CustomStringConvertible {
         case .metadata(let error): "the metadata of the ring file is not JSON: \(error)"
         case .member(let name): "the metadata of the ring file has no valid '\(name)'"
         case .device(let index): "entry \(index) of the ring file's devices is not a device with that id"
-        case .unknownDevice(let partition, let id): "partition \(partition) is assigned to device \(id), which does not exist"
+        case .unknownDevice(let partition, let id):
+            "partition \(partition) is assigned to device \(id), which does not exist"
         case .section(let name): "section '\(name)' of the ring file is missing or damaged"
         }
     }
@@ -87,7 +88,9 @@ extension RingFile {
     static func metadata(_ json: JSONValue, devices: JSONValue?) throws(RingFileError) -> Metadata {
         guard let shift = json["part_shift"]?.integer, (0...32).contains(shift) else { throw .member("part_shift") }
         guard let replicas = json["replica_count"]?.double, replicas >= 0 else { throw .member("replica_count") }
-        guard replicas <= Double(Limit.replicas) else { throw .tooLarge("the number of replicas", limit: Limit.replicas) }
+        guard replicas <= Double(Limit.replicas) else {
+            throw .tooLarge("the number of replicas", limit: Limit.replicas)
+        }
         guard replicas * Double(1 << (32 - shift)) <= Double(Limit.assignments) else {
             throw .tooLarge("the number of assignments", limit: Limit.assignments)
         }

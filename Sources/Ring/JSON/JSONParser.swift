@@ -152,7 +152,9 @@ private struct JSONParser {
         guard offset + 4 <= bytes.count else { throw error("a string without an end") }
         var unit: UInt16 = 0
         for byte in bytes[offset..<offset + 4] {
-            guard let digit = Character(Unicode.Scalar(byte)).hexDigitValue else { throw error("not a hexadecimal digit") }
+            guard let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
+                throw error("not a hexadecimal digit")
+            }
             unit = unit << 4 | UInt16(digit)
         }
         offset += 4

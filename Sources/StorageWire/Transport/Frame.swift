@@ -101,7 +101,9 @@ struct FrameHeader: Equatable {
 
     private static func checksum(of buffer: ByteBuffer, at index: Int) -> UInt32 {
         var checksum = CRC32C()
-        buffer.withVeryUnsafeBytes { checksum.update(UnsafeRawBufferPointer(rebasing: $0[index..<index + checkedSize])) }
+        buffer.withVeryUnsafeBytes {
+            checksum.update(UnsafeRawBufferPointer(rebasing: $0[index..<index + checkedSize]))
+        }
         return checksum.value
     }
 }

@@ -56,7 +56,9 @@ package final class StorageServer: Sendable {
             let breaking = eventLoop.scheduleTask(in: limit) {
                 for channel in open { channel.close(promise: nil) }
             }
-            return EventLoopFuture.andAllComplete(open.map(\.closeFuture), on: eventLoop).always { _ in breaking.cancel() }
+            return EventLoopFuture.andAllComplete(open.map(\.closeFuture), on: eventLoop).always { _ in
+                breaking.cancel()
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ import Testing
                 high.isEmpty || bytes.lexicographicallyPrecedes(high)
             else { continue }
             if query.omitsSubdirectories, bytes == query.prefix { continue }
-            let place = delimiter.isEmpty
+            let place =
+                delimiter.isEmpty
                 ? nil
                 : bytes.indices.first { $0 >= query.prefix.count && bytes[$0...].starts(with: delimiter) }
             guard let place else {

@@ -25,7 +25,9 @@ struct ReadQuorumTests {
     /// Whatever the replicas hold and in whatever order they answer: one end, the newest of those who answered, of a majority at least.
     @Test(arguments: [1, 2, 3], [false, true]) func everyTranscriptEndsOnce(replicas: Int, asksAll: Bool) {
         for combination in 0..<power(Self.copies.count, replicas) {
-            let copies = (0..<replicas).map { Self.copies[combination / power(Self.copies.count, $0) % Self.copies.count] }
+            let copies = (0..<replicas).map {
+                Self.copies[combination / power(Self.copies.count, $0) % Self.copies.count]
+            }
             for order in permutations(Array(0..<replicas)) { check(copies, answering: order, asksAll: asksAll) }
         }
     }

@@ -5,7 +5,9 @@ import Testing
 
 struct WriteQuorumTests {
     private static let newer = Timestamp(rawValue: 9)
-    private static let answers: [WriteQuorum.Answer] = [.stored(row: true), .stored(row: false), .superseded(newer), .failed]
+    private static let answers: [WriteQuorum.Answer] = [
+        .stored(row: true), .stored(row: false), .superseded(newer), .failed,
+    ]
 
     @Test func aMajorityWithRowsSucceeds() {
         var write = WriteQuorum(replicas: 3)

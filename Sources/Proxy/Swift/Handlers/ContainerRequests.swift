@@ -109,7 +109,9 @@ final class ContainerWrite: SwiftRequest {
             let stored = state.isLive ? state.head?.items ?? [] : []
             _ = try update.applied(to: stored, constraints: api.constraints)
             if head.method == .post, !state.isLive { throw SwiftError(404) }
-            if head.method == .put, !state.isLive { return makeAccount(then: { self.write(update, policy, to: target) }) }
+            if head.method == .put, !state.isLive {
+                return makeAccount(then: { self.write(update, policy, to: target) })
+            }
             write(update, policy, to: target)
         } catch {
             fail(error)

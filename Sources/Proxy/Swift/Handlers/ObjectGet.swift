@@ -82,7 +82,8 @@ final class ObjectGet: ObjectRequest {
         let range = ranges[0]
         if head.method != .head, let body = reply.body {
             api.metrics.bytesOut.add(UInt64(range.count))
-            respond(status, headers, body: body.getSlice(at: body.readerIndex + Int(range.lowerBound), length: range.count))
+            respond(
+                status, headers, body: body.getSlice(at: body.readerIndex + Int(range.lowerBound), length: range.count))
             return finish()
         }
         start(status, headers, contentLength: Int64(range.count))
