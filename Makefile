@@ -3,7 +3,10 @@ DATA ?= ./data
 # Every target may import only what Package.swift says, which keeps the floors apart.
 CHECKS := --explicit-target-dependency-import-check error
 
-.PHONY: run test build unit integration format lint bench-peers
+# For the programs behind `bench` and `bench-peers`.
+ARGS ?=
+
+.PHONY: run test build unit integration format lint bench bench-peers
 
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
 run:
@@ -32,14 +35,19 @@ integration:
 	cd Tests/Integration && ../../.venv/bin/python -m unittest $(if $(TESTS),$(TESTS),discover)
 
 format:
-	swift format format -i -r Sources Tests Package.swift
+	swift format format -i -r Sources Tests benchmarks Package.swift
 
 lint:
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests benchmarks Package.swift
 	scripts/tidy
 
+# Micro-benchmarks against benchmarks/Thresholds. `make bench ARGS="--filter ring,device.commit"`.
+bench:
+	scripts/install-dependencies build
+	swift build -c release --product ringfort-bench $(CHECKS)
+	.build/release/ringfort-bench $(ARGS)
+
 # Ringfort, OpenStack Swift and nginx in turn under the same load. `make bench-peers ARGS="--quick --only ringfort,nginx"`.
-ARGS ?=
 bench-peers:
 	scripts/install-dependencies peers
 	swift build -c release --product ringfort

@@ -29,7 +29,10 @@ func systemLibrary(_ name: String, _ pkgConfig: String, _ debian: String) -> Tar
 
 let package = Package(
     name: "ringfort",
-    products: [.executable(name: "ringfort", targets: ["Main"])],
+    products: [
+        .executable(name: "ringfort", targets: ["Main"]),
+        .executable(name: "ringfort-bench", targets: ["Benchmarks"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -73,6 +76,15 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             path: "Sources/Main", swiftSettings: settings),
+
+        // A target and not a package of its own, because `package` access ends at the package. Neither `ringfort` nor a test needs it.
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: [
+                "Ring", "Access", "Daemon", "StorageWire", "DeviceLog", "HTTPServer", "Proxy", "CCrypto", nioCore,
+                nioPosix, logging, arguments,
+            ],
+            path: "benchmarks/Benchmarks", swiftSettings: settings),
 
         tests("RingTests", ["Ring"]),
         tests("AccessTests", ["Access"]),

@@ -1,6 +1,6 @@
 internal import Glibc
 package import Logging
-internal import NIOCore
+package import NIOCore
 internal import Ring
 internal import Synchronization
 
@@ -157,6 +157,12 @@ package final class DeviceLog: Sendable {
                 throw error
             }
         }
+    }
+
+    /// The metadata of a tombstone; nil when the newest record is none.
+    package func tombstoneMetadata(_ key: ObjectKey) throws(DeviceLogError) -> ByteBuffer? {
+        guard let entry = try catalog.object(key), entry.kind == .tombstone else { return nil }
+        return try reader.metadata(at: entry.record, mayBlock: true).1
     }
 
     /// What the index knows; reads no record.
@@ -335,9 +341,9 @@ extension Configuration {
         case .put(_, _, let metadata, .blob(let blob), _):
             guard metadata.readableBytes <= maximumMetadata else { return nil }
             return metadata.readableBytes + 16 + 4 * (Int(blob.length) / blobBlock + 1)
-        case .delete, .pendingDone, .tableInfo:
+        case .pendingDone, .tableInfo:
             return 0
-        case .updateMetadata(_, _, _, let metadata):
+        case .delete(_, _, let metadata), .updateMetadata(_, _, _, let metadata):
             return metadata.readableBytes <= maximumMetadata ? metadata.readableBytes : nil
         case .row(_, let row):
             let size = row.name.count + RowContent.fixedSize + row.value.readableBytes

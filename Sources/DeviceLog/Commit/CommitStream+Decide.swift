@@ -32,8 +32,8 @@ extension CommitStream {
         switch write {
         case .put(let key, let timestamp, let metadata, let body, let condition):
             return try put(key, timestamp, metadata, body, condition)
-        case .delete(let key, let timestamp):
-            return try delete(key, timestamp)
+        case .delete(let key, let timestamp, let metadata):
+            return try delete(key, timestamp, metadata)
         case .updateMetadata(let key, let timestamp, let base, let metadata):
             return try update(key, timestamp, base, metadata)
         case .row(let table, let row):
@@ -100,7 +100,9 @@ extension CommitStream {
         return .stored(position: record.position)
     }
 
-    private func delete(_ key: ObjectKey, _ timestamp: UInt64) throws(DeviceLogError) -> WriteOutcome {
+    private func delete(
+        _ key: ObjectKey, _ timestamp: UInt64, _ metadata: ByteBuffer
+    ) throws(DeviceLogError) -> WriteOutcome {
         let old = try changes.object(key)
         if let old, old.timestamp >= timestamp {
             if old.timestamp > timestamp { return .superseded(newest: old.timestamp) }
@@ -109,7 +111,7 @@ extension CommitStream {
         }
         var header = objectHeader(.tombstone, key, timestamp, dataTimestamp: 0)
         header.reference = UInt64(writer.segment)
-        let record = buffer.append(header, metadata: ByteBuffer(), body: ByteBuffer())
+        let record = buffer.append(header, metadata: metadata, body: ByteBuffer())
         changes.set(key, from: old, to: .tombstone(header, at: record))
         newPositions.append(record.position)
         return .stored(position: record.position)

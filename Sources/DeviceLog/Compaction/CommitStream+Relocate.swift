@@ -46,7 +46,8 @@ extension CommitStream {
         guard let old = try changes.object(header.objectKey), old.record == header.location else { return .missing }
         var copy = header
         copy.flags |= RecordHeader.flagRelocated
-        let record = buffer.append(copy, metadata: ByteBuffer(), body: ByteBuffer())
+        let (_, metadata) = try reader.metadata(at: header.location, mayBlock: true)
+        let record = buffer.append(copy, metadata: metadata, body: ByteBuffer())
         var entry = old
         entry.record = record
         changes.set(header.objectKey, from: old, to: entry)

@@ -18,8 +18,8 @@ package enum WriteCondition: Sendable {
 /// One change, queued by `DeviceLog.submit` and decided on the commit stream.
 package enum Write: Sendable {
     case put(ObjectKey, timestamp: UInt64, metadata: ByteBuffer, body: WriteBody, condition: WriteCondition = .none)
-    /// Leaves a tombstone, also when nothing is there.
-    case delete(ObjectKey, timestamp: UInt64)
+    /// Leaves a tombstone, also when nothing is there. Its metadata tells what else the deletion has to reach.
+    case delete(ObjectKey, timestamp: UInt64, metadata: ByteBuffer = ByteBuffer())
     /// Replaces the metadata of the live object whose body came at `baseDataTimestamp`.
     case updateMetadata(ObjectKey, timestamp: UInt64, baseDataTimestamp: UInt64, metadata: ByteBuffer)
     case row(TableKey, Row)

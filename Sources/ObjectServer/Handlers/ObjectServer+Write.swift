@@ -15,8 +15,18 @@ extension ObjectServer {
 
     func delete(_ delete: DeleteObject, call: ServerCall) {
         guard let log = device(delete.address.device, call: call) else { return }
+        // The row goes into the tombstone: after a crash between the two nothing else would know the name.
+        let metadata = delete.row.map { target in
+            PendingUpdate(
+                PutRow(
+                    table: TableAddress(device: target.device, kind: .container, hash: target.container),
+                    row: TableRow(
+                        removed: delete.name, policy: delete.address.policy, timestamp: delete.timestamp))
+            ).encoded()
+        }
         let write = Write.delete(
-            ObjectKey(policy: delete.address.policy, hash: delete.address.hash), timestamp: delete.timestamp.rawValue)
+            ObjectKey(policy: delete.address.policy, hash: delete.address.hash), timestamp: delete.timestamp.rawValue,
+            metadata: metadata ?? ByteBuffer())
         submit(
             write, to: log, call: call, timestamp: delete.timestamp, row: delete.row,
             source: .removed(name: delete.name, policy: delete.address.policy))
@@ -156,14 +166,10 @@ enum ContainerRow {
     static func row(_ source: Source, timestamp: Timestamp) -> TableRow? {
         switch source {
         case .removed(let name, let policy):
-            return TableRow(
-                name: name, timestamp: timestamp, deleted: true, policy: policy, bytes: 0, count: 0,
-                value: ByteBuffer())
+            return TableRow(removed: name, policy: policy, timestamp: timestamp)
         case .head(let encoded, let policy):
             guard let head = try? ObjectHead(decoding: encoded) else { return nil }
-            return TableRow(
-                name: head.object, timestamp: timestamp, deleted: false, policy: policy, bytes: head.size, count: 1,
-                value: ObjectRowValue(etag: head.etag, contentType: head.contentType).encoded())
+            return TableRow(object: head, policy: policy, timestamp: timestamp)
         }
     }
 }

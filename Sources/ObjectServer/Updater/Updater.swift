@@ -87,15 +87,8 @@ package final class Updater: @unchecked Sendable {
     }
 
     private func announce(_ key: ObjectKey, _ device: UInt16, _ log: DeviceLog) {
-        // A tombstone's record does not say its name; its row is brought by a replica that was confirmed, or by the replicator.
-        guard case .live(let object) = try? log.object(key, body: .none, mayBlock: true),
-            let head = try? ObjectHead(decoding: object.metadata), let target = rowTarget(head, device),
-            let row = ContainerRow.row(
-                .head(object.metadata, policy: key.policy), timestamp: Timestamp(rawValue: object.timestamp))
-        else { return }
-        let update = PutRow(
-            table: TableAddress(device: target.device, kind: .container, hash: target.container), row: row)
-        guard let node = server.nodes.node(ofDevice: target.device) else {
+        guard let update = row(of: key, device, log) else { return }
+        guard let node = server.nodes.node(ofDevice: update.table.device) else {
             return log.submit(
                 .pending(payload: PendingUpdate(update).encoded()),
                 completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
@@ -109,6 +102,21 @@ package final class Updater: @unchecked Sendable {
         }
         node.call(
             .putRow(update), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver, tag: 0)
+    }
+
+    /// The row that belongs to the newest record of an object.
+    private func row(of key: ObjectKey, _ device: UInt16, _ log: DeviceLog) -> PutRow? {
+        if let metadata = try? log.tombstoneMetadata(key) {
+            // Empty when the tombstone was no business of the listing's.
+            guard metadata.readableBytes > 0, let update = try? PendingUpdate(decoding: metadata) else { return nil }
+            return update.putRow
+        }
+        guard case .live(let object) = try? log.object(key, body: .none, mayBlock: true),
+            let head = try? ObjectHead(decoding: object.metadata), let target = rowTarget(head, device)
+        else { return nil }
+        return PutRow(
+            table: TableAddress(device: target.device, kind: .container, hash: target.container),
+            row: TableRow(object: head, policy: key.policy, timestamp: Timestamp(rawValue: object.timestamp)))
     }
 }
 

@@ -74,7 +74,7 @@ final class ObjectCopy: ObjectRequest {
                 cluster: loop.cluster, policy: destination.head.policy, account: to.account, container: to.container,
                 object: to.object)
         else { return fail(SwiftError(404)) }
-        let read = ObjectRead(loop, target: sourceTarget, wanted: .body, newest: true) { [unowned self] outcome in
+        let read = ObjectRead(loop, target: sourceTarget, wanted: .body, newest: true) { [self] outcome in
             switch outcome {
             case .unavailable(let failure): stop { fail(failure) }
             case .notFound: stop { fail(SwiftError(Preconditions(head).missingStatus)) }
@@ -107,7 +107,7 @@ final class ObjectCopy: ObjectRequest {
         let upload = ObjectUpload(
             loop, target: target, condition: .none, expectedLength: object.size,
             seal: { etag, size in ObjectHead(target, etag: etag, size: size, metadata: metadata) },
-            completion: { [unowned self] outcome in answer(outcome) })
+            completion: { [self] outcome in answer(outcome) })
         self.upload = upload
         if let body = reply.body {
             upload.write(body)
@@ -120,13 +120,13 @@ final class ObjectCopy: ObjectRequest {
         guard let read else { return }
         let transfer = read.pull(
             0..<reply.bodyLength, of: reply, onChunk: { upload.write($0) },
-            onEnd: { [unowned self] whole in
+            onEnd: { [self] whole in
                 self.transfer = nil
                 guard whole else { return stop { fail(SwiftError(503)) } }
                 upload.finish()
             })
         self.transfer = transfer
-        upload.onPause = { [unowned self] paused in
+        upload.onPause = { [self] paused in
             if paused { self.transfer?.pause() } else { self.transfer?.resume() }
         }
         transfer.resume()

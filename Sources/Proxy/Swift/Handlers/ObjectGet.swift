@@ -12,19 +12,26 @@ final class ObjectGet: ObjectRequest {
     override func run() {
         guard let target = target() else { return }
         let wanted: ReadObject.Wanted = head.method == .head ? .head : .body
-        let read = ObjectRead(loop, target: target, wanted: wanted, newest: isNewestWanted) { [unowned self] outcome in
-            switch outcome {
-            case .unavailable(let failure):
-                fail(failure)
-                finish()
-            case .notFound:
-                fail(SwiftError(Preconditions(head).missingStatus))
-                finish()
-            case .found(let reply): answer(reply)
-            }
+        let read = ObjectRead(loop, target: target, wanted: wanted, newest: isNewestWanted) { [unowned self] in
+            answer($0)
         }
         self.read = read
         read.start()
+    }
+
+    // Closures that capture this request unowned make one call each: the connection drops the request with its answer, and the call
+    // holds it until the rest is done.
+
+    private func answer(_ outcome: ObjectRead.Outcome) {
+        switch outcome {
+        case .unavailable(let failure):
+            fail(failure)
+            finish()
+        case .notFound:
+            fail(SwiftError(Preconditions(head).missingStatus))
+            finish()
+        case .found(let reply): answer(reply)
+        }
     }
 
     override func writabilityChanged(_ writable: Bool) {
@@ -118,14 +125,18 @@ final class ObjectGet: ObjectRequest {
 
     private func send(_ pieces: [BodySender.Piece], of reply: ObjectReply, _ status: HTTPStatus) {
         guard let read else { return }
-        let sender = BodySender(read: read, reply: reply, pieces: pieces, exchange: exchange) { [unowned self] whole in
-            // Without a sound copy the connection is cut, so that nobody takes the piece for the whole.
-            if whole { finished(status: status) } else { exchange.abort() }
-            finish()
+        let sender = BodySender(read: read, reply: reply, pieces: pieces, exchange: exchange) { [unowned self] in
+            sent($0, status)
         }
         self.sender = sender
         api.metrics.bytesOut.add(UInt64(clamping: reply.bodyLength))
         sender.resume()
+    }
+
+    private func sent(_ whole: Bool, _ status: HTTPStatus) {
+        // Without a sound copy the connection is cut, so that nobody takes the piece for the whole.
+        if whole { finished(status: status) } else { exchange.abort() }
+        finish()
     }
 }
 
@@ -186,16 +197,19 @@ final class BodySender {
     private func pull(_ range: Range<Int64>) {
         let transfer = read.pull(
             range, of: reply,
-            onChunk: { [unowned self] bytes in
-                exchange.write(bytes)
-                if !exchange.isWritable { self.transfer?.pause() }
-            },
-            onEnd: { [unowned self] whole in
-                self.transfer = nil
-                if whole { next() } else { end(false) }
-            })
+            onChunk: { [unowned self] in write($0) }, onEnd: { [unowned self] in pulled($0) })
         self.transfer = transfer
         transfer.resume()
+    }
+
+    private func write(_ bytes: ByteBuffer) {
+        exchange.write(bytes)
+        if !exchange.isWritable { transfer?.pause() }
+    }
+
+    private func pulled(_ whole: Bool) {
+        transfer = nil
+        if whole { next() } else { end(false) }
     }
 
     private func end(_ whole: Bool) {

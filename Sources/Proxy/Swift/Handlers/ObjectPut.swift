@@ -63,7 +63,7 @@ final class ObjectPut: ObjectRequest {
     /// `If-None-Match: *` is answered before the body is sent; the write itself is conditional again.
     private func probe(_ target: ObjectTarget, _ length: BodyLength, _ metadata: ObjectMetadata) {
         exchange.pauseBody()
-        let read = ObjectRead(loop, target: target, wanted: .head) { [unowned self] outcome in
+        let read = ObjectRead(loop, target: target, wanted: .head) { [self] outcome in
             self.probe?.end()
             self.probe = nil
             switch outcome {
@@ -86,13 +86,13 @@ final class ObjectPut: ObjectRequest {
         if case .known(let bytes) = length { expected = Int64(clamping: bytes) }
         let upload = ObjectUpload(
             loop, target: target, condition: condition, expectedLength: expected,
-            seal: { [unowned self] etag, size in
+            seal: { [self] etag, size in
                 if let givenETag, givenETag != ByteText.hex(etag) { return nil }
                 api.metrics.bytesIn.add(UInt64(clamping: size))
                 return ObjectHead(target, etag: etag, size: size, metadata: metadata)
             },
-            completion: { [unowned self] outcome in answer(outcome) })
-        upload.onPause = { [unowned self] paused in
+            completion: { [self] outcome in answer(outcome) })
+        upload.onPause = { [self] paused in
             if paused { exchange.pauseBody() } else { exchange.resumeBody() }
         }
         self.upload = upload

@@ -101,19 +101,22 @@ final class ObjectDelete: ObjectRequest {
 
     override func run() {
         guard let target = target() else { return }
-        let read = ObjectRead(loop, target: target, wanted: .head) { [unowned self] outcome in
-            self.read?.end()
-            self.read = nil
-            switch outcome {
-            case .notFound: fail(SwiftError(404))
-            case .unavailable(let failure): fail(failure)
-            case .found(let reply):
-                guard live(reply) != nil else { return fail(SwiftError(404)) }
-                delete(target)
-            }
+        let read = ObjectRead(loop, target: target, wanted: .head) { [unowned self] in
+            delete(target, after: $0)
         }
         self.read = read
         read.start()
+    }
+
+    /// A tombstone is written also where nothing is: an earlier delete may have been cut off before the object's row was gone.
+    private func delete(_ target: ObjectTarget, after outcome: ObjectRead.Outcome) {
+        read?.end()
+        read = nil
+        switch outcome {
+        case .notFound: delete(target, wasThere: false)
+        case .unavailable(let failure): fail(failure)
+        case .found(let reply): delete(target, wasThere: live(reply) != nil)
+        }
     }
 
     override func disconnected(_ reason: DisconnectReason) {
@@ -121,11 +124,12 @@ final class ObjectDelete: ObjectRequest {
         read?.end()
     }
 
-    private func delete(_ target: ObjectTarget) {
+    private func delete(_ target: ObjectTarget, wasThere: Bool) {
         ObjectChanges.delete(loop, target) { [self] outcome in
             switch outcome {
             case .missing: fail(SwiftError(404))
             case .unavailable(let failure): fail(failure)
+            case .stored where !wasThere: fail(SwiftError(404))
             case .stored(let timestamp):
                 var headers = headers()
                 headers.append("Content-Type", "text/html; charset=UTF-8")
