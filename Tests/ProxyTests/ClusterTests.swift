@@ -179,6 +179,28 @@ import Testing
         }
     }
 
+    /// The put was cut off and left its body with one replica: the others don't have what an update would be based on.
+    @Test func aBodyThatAMinorityHoldsDoesNotBlockUpdates() async throws {
+        try await use { cluster in
+            #expect(await cluster.create().isStored)
+            for holder in 0..<3 {
+                let name = "o\(holder)"
+                #expect(await cluster.put(name, [1]).isStored)
+                for node in 0..<3 where node != holder { cluster.nodes[node].fault = .refuses(.unreachable) }
+                #expect(await cluster.put(name, [2]).isUnavailable)
+                cluster.heal()
+                #expect(await cluster.post(name, type: "a/b").isStored, "holder \(holder)")
+                let found = await cluster.get(name)
+                #expect(found == .body([1]) || found == .body([2]))
+                for away in 0..<3 {
+                    cluster.nodes[away].fault = .refuses(.unreachable)
+                    #expect(await cluster.get(name) == found, "holder \(holder), away \(away)")
+                    cluster.heal()
+                }
+            }
+        }
+    }
+
     /// Per name: a read returns the last acknowledged write, or one that was begun after it and not acknowledged.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func historiesWithFaultsLoseNothing(seed: UInt64) async throws {
         try await use(devices: 3 + Int(seed % 2), skews: [0, 700, -900]) { cluster in
