@@ -84,7 +84,7 @@ class DamagedDirectoryTests(unittest.TestCase):
 
     def test_a_lost_ring_comes_from_its_builder(self):
         builder, ring = (self.store.data / f"object.{kind}" for kind in ("builder", "ring.gz"))
-        ringfort("ring", "set-weight", builder, "d1", "50")
+        ringfort("ring", "set-weight", builder, "0", "50")
         before = builder.read_bytes()
         ring.unlink()
         self.store.start()
