@@ -49,6 +49,49 @@ print(json.dumps(answer))
 """
 
 
+class DamagedDirectoryTests(unittest.TestCase):
+    """What an operator loses or breaks is named, and nothing is made anew over data."""
+
+    def setUp(self):
+        self.store = Store()
+        self.addCleanup(self.store.remove)
+        self.store.start()
+        self.store.stop()
+
+    def refusal(self):
+        with self.assertRaises(AssertionError) as failure:
+            self.store.start()
+        return str(failure.exception)
+
+    def test_damaged_files_are_named(self):
+        for name in ("users.json", "cluster.json", "object.ring.gz"):
+            file = self.store.data / name
+            whole = file.read_bytes()
+            for bytes in (b"", b"\x00garbage", whole[:40]):
+                file.write_bytes(bytes)
+                self.assertIn(name, self.refusal())
+            file.write_bytes(whole)
+        self.store.start()
+
+    def test_no_new_identity_over_old_users(self):
+        file = self.store.data / "cluster.json"
+        whole = file.read_bytes()
+        file.unlink()
+        self.assertIn("cluster.json is missing", self.refusal())
+        self.assertFalse(file.exists())
+        file.write_bytes(whole)
+        self.store.start()
+
+    def test_a_lost_ring_comes_from_its_builder(self):
+        builder, ring = (self.store.data / f"object.{kind}" for kind in ("builder", "ring.gz"))
+        ringfort("ring", "set-weight", builder, "0", "50")
+        before = builder.read_bytes()
+        ring.unlink()
+        self.store.start()
+        self.assertEqual(builder.read_bytes(), before)
+        self.assertTrue(ring.exists())
+
+
 class HelpTests(unittest.TestCase):
     def test_every_subcommand_explains_itself(self):
         for subcommand in SUBCOMMANDS:

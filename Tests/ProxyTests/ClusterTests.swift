@@ -179,6 +179,49 @@ import Testing
         }
     }
 
+    /// The put was cut off and left its body with one replica: the others don't have what an update would be based on.
+    @Test func aBodyThatAMinorityHoldsDoesNotBlockUpdates() async throws {
+        try await use { cluster in
+            #expect(await cluster.create().isStored)
+            for holder in 0..<3 {
+                let name = "o\(holder)"
+                #expect(await cluster.put(name, [1]).isStored)
+                for node in 0..<3 where node != holder { cluster.nodes[node].fault = .refuses(.unreachable) }
+                #expect(await cluster.put(name, [2]).isUnavailable)
+                cluster.heal()
+                #expect(await cluster.post(name, type: "a/b").isStored, "holder \(holder)")
+                let found = await cluster.get(name)
+                #expect(found == .body([1]) || found == .body([2]))
+                for away in 0..<3 {
+                    cluster.nodes[away].fault = .refuses(.unreachable)
+                    #expect(await cluster.get(name) == found, "holder \(holder), away \(away)")
+                    cluster.heal()
+                }
+            }
+        }
+    }
+
+    /// A delete that only one replica took before it was cut off: once a read has said that the object is gone, the listing says so too.
+    @Test func aReadSettlesWhatWasCutOff() async throws {
+        try await use { cluster in
+            #expect(await cluster.create().isStored)
+            for holder in 0..<3 {
+                let name = "o\(holder)"
+                #expect(await cluster.put(name, [1]).isStored)
+                for node in 0..<3 where node != holder { cluster.nodes[node].fault = .refuses(.unreachable) }
+                #expect(await cluster.delete(name).isUnavailable)
+                cluster.heal()
+                #expect(await cluster.get(name, newest: true) == .missing)
+                var listed = await cluster.list()?.count
+                for _ in 0..<200 where listed != 0 {
+                    try await Task.sleep(for: .milliseconds(10))
+                    listed = await cluster.list()?.count
+                }
+                #expect(listed == 0, "holder \(holder)")
+            }
+        }
+    }
+
     /// Per name: a read returns the last acknowledged write, or one that was not acknowledged and may have taken effect after it: begun
     /// later, or by a proxy whose clock is ahead of the one that wrote last.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func historiesWithFaultsLoseNothing(seed: UInt64) async throws {

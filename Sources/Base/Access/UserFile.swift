@@ -33,7 +33,7 @@ package struct UserFile: Sendable {
     }
 
     /// Why a file or a change was refused.
-    package enum Failure: Error, Equatable {
+    package enum Failure: Error, Equatable, CustomStringConvertible {
         /// Not a file of this format, or of a later one.
         case unknownFormat
         case damagedLine(Int)
@@ -46,6 +46,21 @@ package struct UserFile: Sendable {
         case userExists
         case noSuchUser
         case cryptography(CryptographyError)
+
+        package var description: String {
+            switch self {
+            case .unknownFormat: "not a users file of this version"
+            case .damagedLine(let line): "line \(line) is damaged"
+            case .wrongClusterKey(let line): "the key in line \(line) belongs to another cluster or user"
+            case .tooManyUsers: "there are \(UserFile.maximumUsers) users at most"
+            case .tooLarge: "the users file is too large"
+            case .badName: "not a name for a user"
+            case .badKey: "not a key: 1 to \(UserFile.maximumKeyLength) printable characters"
+            case .userExists: "there is such a user"
+            case .noSuchUser: "there is no such user"
+            case .cryptography(let error): "\(error)"
+            }
+        }
     }
 
     package static let maximumUsers = 100_000

@@ -3,10 +3,17 @@ internal import Glibc
 /// The users file on disk: atomic replacement, and a lock between processes that edit it.
 package struct UserStore: Sendable {
     /// Why reading or writing failed.
-    package enum Failure: Error, Equatable {
+    package enum Failure: Error, Equatable, CustomStringConvertible {
         case content(UserFile.Failure)
         /// `step` names the system call, `code` is its errno.
         case system(step: String, code: Int32)
+
+        package var description: String {
+            switch self {
+            case .content(let failure): failure.description
+            case .system(let step, let code): "\(step) of the users file failed: \(String(cString: strerror(code)))"
+            }
+        }
     }
 
     /// What tells one version of the file from another without reading it.

@@ -42,6 +42,10 @@ struct ClusterDirectory {
     func openOrCreate() throws -> ClusterIdentity {
         try Self.makeDirectory(path)
         if let identity = try load() { return identity }
+        // Another identity would make everything that is there unreadable.
+        guard Glibc.access(file("users.json"), F_OK) != 0 else {
+            throw CommandError("\(file("cluster.json")) is missing, but users.json is there: put the file back")
+        }
         let identity = ClusterIdentity(
             clusterID: String(decoding: ByteText.hex(try RandomBytes.make(16)), as: UTF8.self),
             key: try RandomBytes.make(32), hashPrefix: ByteText.hex(try RandomBytes.make(16)),
@@ -67,7 +71,8 @@ struct ClusterDirectory {
 
     private func load() throws -> ClusterIdentity? {
         guard let bytes = try AtomicFile.read(file("cluster.json"), limit: Self.maximumFile) else { return nil }
-        let json = try JSONValue(parsing: bytes)
+        let json: JSONValue
+        do { json = try JSONValue(parsing: bytes) } catch { throw CommandError("\(file("cluster.json")): \(error)") }
         guard json["version"]?.integer == 1, let id = json["cluster_id"]?.string,
             let key = json["key"]?.string.flatMap({ ByteText.bytes(hex: $0.utf8) }),
             let prefix = json["hash_prefix"]?.string, let suffix = json["hash_suffix"]?.string

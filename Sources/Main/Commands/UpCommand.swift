@@ -84,7 +84,9 @@ struct UpCommand: ParsableCommand {
     /// The key of the first user, when it was made just now.
     private func addFirstUser(_ directory: ClusterDirectory, _ identity: ClusterIdentity) throws -> [UInt8]? {
         let store = directory.users(identity)
-        guard try store.load().list.isEmpty else { return nil }
+        let users: UserFile
+        do { users = try store.load() } catch { throw CommandError("\(store.path): \(error)") }
+        guard users.list.isEmpty else { return nil }
         let key = try RandomBytes.makeKeyText()
         try store.edit { users throws(UserFile.Failure) in
             try users.add(
@@ -103,8 +105,15 @@ struct UpCommand: ParsableCommand {
             container: try directory.ring("container"), object: try directory.ring("object"))
     }
 
-    /// Devices are zones of their own: copies land on different ones.
+    /// Devices are zones of their own: copies land on different ones. A builder that is there knows where the data is.
     private func makeRing(_ name: String, in directory: ClusterDirectory) throws {
+        let ringFile = directory.file("\(name).ring.gz")
+        let builderFile = directory.file("\(name).builder")
+        if let bytes = try AtomicFile.read(builderFile, limit: RingFile.Limit.fileBytes) {
+            let builder: RingBuilder
+            do { builder = try BuilderFile.decode(bytes) } catch { throw CommandError("\(builderFile): \(error)") }
+            return try AtomicFile.write(RingFile.encode(builder.ring()), to: ringFile)
+        }
         var builder = try RingBuilder(partPower: Self.partPower, replicas: Double(replicas), minPartHours: 1)
         for number in 1...devices {
             _ = try builder.add(
@@ -113,8 +122,8 @@ struct UpCommand: ParsableCommand {
         }
         // The same seed for all three: a container's rows are then beside its objects no more often than chance has it.
         _ = try builder.rebalance(now: Int(WallClock.system.seconds), seed: UInt64(name.utf8.count))
-        try AtomicFile.write(BuilderFile.encode(builder), to: directory.file("\(name).builder"))
-        try AtomicFile.write(RingFile.encode(builder.ring()), to: directory.file("\(name).ring.gz"))
+        try AtomicFile.write(BuilderFile.encode(builder), to: builderFile)
+        try AtomicFile.write(RingFile.encode(builder.ring()), to: ringFile)
     }
 
     /// Room for some thousand devices later: partitions can't be split yet.

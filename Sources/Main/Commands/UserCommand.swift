@@ -155,14 +155,7 @@ struct UserCommand: ParsableCommand {
     private static func edit(
         _ store: UserStore, _ change: (inout UserFile) throws(UserFile.Failure) -> Void
     ) throws {
-        do { try store.edit(change) } catch { throw CommandError(describe(error)) }
-    }
-
-    private static func describe(_ failure: UserStore.Failure) -> String {
-        switch failure {
-        case .content(let failure): "\(failure)"
-        case .system(let step, let code): "\(step) of the users file failed: \(CommandError.systemText(code))"
-        }
+        do { try store.edit(change) } catch { throw CommandError("\(store.path): \(error)") }
     }
 
     private static func report(_ options: Options, _ name: Name, key: String?, done: String) {

@@ -46,8 +46,10 @@ package enum ObjectChanges {
                         guard attempt + 1 < loop.limits.maximumWriteRounds else {
                             return completion(.unavailable(StorageFailure(.busy, "newer writes kept arriving")))
                         }
-                        return update(
-                            loop, target, attempt: attempt + 1, change: change, completion: completion)
+                        // Either a newer body came between, or a put that was cut off left the body with a minority.
+                        return ObjectRepair.run(loop, target) {
+                            update(loop, target, attempt: attempt + 1, change: change, completion: completion)
+                        }
                     }
                     completion(outcome)
                 }
