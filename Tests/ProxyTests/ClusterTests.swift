@@ -201,24 +201,27 @@ import Testing
         }
     }
 
-    /// A delete that only one replica took before it was cut off: once a read has said that the object is gone, the listing says so too.
+    /// A delete that at most one replica took before it was cut off: what a read has said of the object the listing comes to say too.
     @Test func aReadSettlesWhatWasCutOff() async throws {
         try await use { cluster in
             #expect(await cluster.create().isStored)
-            for holder in 0..<3 {
-                let name = "o\(holder)"
+            var live = 0
+            for attempt in 0..<9 {
+                let name = "o\(attempt)"
                 #expect(await cluster.put(name, [1]).isStored)
-                for node in 0..<3 where node != holder { cluster.nodes[node].fault = .refuses(.unreachable) }
+                for node in 0..<3 where node != attempt % 3 { cluster.nodes[node].fault = .refuses(.unreachable) }
                 #expect(await cluster.delete(name).isUnavailable)
                 cluster.heal()
-                #expect(await cluster.get(name, newest: true) == .missing)
+                if await cluster.get(name, newest: true) != .missing { live += 1 }
                 var listed = await cluster.list()?.count
-                for _ in 0..<200 where listed != 0 {
+                for _ in 0..<200 where listed != live {
                     try await Task.sleep(for: .milliseconds(10))
                     listed = await cluster.list()?.count
                 }
-                #expect(listed == 0, "holder \(holder)")
+                #expect(listed == live, "attempt \(attempt)")
             }
+            // Some of the deletes were cut off after a replica had taken them.
+            #expect(live < 9)
         }
     }
 
