@@ -141,7 +141,7 @@ struct HeadParser: Sendable {
         case .transferEncoding:
             guard !isRepeated else { throw HTTPRequestError(.badRequest, "There are several transfer codings.") }
             guard matches(value, "chunked") else {
-                throw HTTPRequestError(.notImplemented, "The transfer coding is not implemented.")
+                throw HTTPRequestError(.notImplemented, "The transfer coding is not known here.")
             }
         case .connection:
             closes = closes || hasToken(value, "close")
