@@ -29,7 +29,9 @@ extension ContainerServer {
         let change = TableChange(server: self, table: delete.table, call: call)
         let write = Write.tableInfo(delete.table.key) { info, stats in
             change.decide { () throws(WireError) in
-                try TableTransition.delete(info, rows: stats.total.rows, at: delete.timestamp)
+                try TableTransition.delete(
+                    info, rows: stats.total.rows, lastChange: Timestamp(rawValue: stats.lastChange),
+                    at: delete.timestamp)
             }
         }
         log.submit(write, completion: change)
@@ -75,7 +77,9 @@ enum TableTransition {
         return .replaced(head, created: created)
     }
 
-    static func delete(_ info: ByteBuffer?, rows: Int64, at timestamp: Timestamp) throws(WireError) -> TableTransition {
+    static func delete(
+        _ info: ByteBuffer?, rows: Int64, lastChange: Timestamp = .never, at timestamp: Timestamp
+    ) throws(WireError) -> TableTransition {
         guard let info else { return .refused(.absent) }
         var head = try TableHead(decoding: info)
         guard head.isLive(rows: rows) else {
@@ -83,7 +87,9 @@ enum TableTransition {
             return head.deleted == timestamp ? .replaced(head, created: false) : .refused(.absent)
         }
         guard rows == 0 else { return .refused(.notEmpty) }
-        guard head.put < timestamp else { return .refused(.superseded(head.put)) }
+        // Newer than everything that happened to the container, so that its account can tell.
+        let newest = max(head.put, lastChange)
+        guard newest < timestamp else { return .refused(.superseded(newest)) }
         head.deleted = timestamp
         head.metadata = []
         return .replaced(head, created: false)

@@ -58,9 +58,12 @@ package final class AccountReporter: @unchecked Sendable {
             let node = nodes.node(ofDevice: target.device)
         else { return }
         let rows = state.sums.reduce(0) { $0 + $1.rows }
+        let isLive = head.isLive(rows: rows)
+        // A container that an object kept alive through its deletion is listed again, above the tombstone of that.
+        let deleted = isLive && head.deleted > .never ? Timestamp(rawValue: head.deleted.rawValue + 1) : head.deleted
         let row = TableRow(
-            name: head.container, timestamp: max(head.put, head.deleted, state.lastChange),
-            deleted: !head.isLive(rows: rows), policy: head.policy, bytes: state.sums.reduce(0) { $0 + $1.bytes },
+            name: head.container, timestamp: max(head.put, deleted, state.lastChange), deleted: !isLive,
+            policy: head.policy, bytes: state.sums.reduce(0) { $0 + $1.bytes },
             count: rows, value: ContainerRowValue(put: head.put).encoded())
         underWay += 1
         let receiver = Report { [self] reply in

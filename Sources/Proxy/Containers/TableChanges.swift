@@ -61,6 +61,8 @@ package enum TableChanges {
     }
 
     /// Writes the row of a container into its account.
+    ///
+    /// - Parameter timestamp: of the container's PUT or DELETE, so that whatever happens to the container after it is newer.
     package static func list(
         _ loop: ProxyLoop, _ container: [UInt8], policy: UInt8, in account: TableTarget, at timestamp: Timestamp,
         deleted: Bool, completion: @escaping (Outcome) -> Void
@@ -68,16 +70,16 @@ package enum TableChanges {
         run(
             loop, account,
             translate: { reply, _ in
-                // A report of the container came between: the row is there, newer than ours.
-                if !deleted, case .superseded = reply { return .stored(rowStored: true) }
+                // A report of the container came between: it is there (again), and the row that says so is newer than ours.
+                if case .superseded = reply { return .stored(rowStored: true) }
                 return reply
             },
-            make: { device, newer in
+            make: { device, _ in
                 .putRow(
                     PutRow(
                         table: account.address(device),
                         row: TableRow(
-                            name: container, timestamp: deleted ? newer : timestamp, deleted: deleted, policy: policy,
+                            name: container, timestamp: timestamp, deleted: deleted, policy: policy,
                             bytes: 0, count: 0, value: ContainerRowValue(put: timestamp).encoded())))
             },
             completion: { completion(outcome($0, created: false)) })
@@ -90,10 +92,16 @@ package enum TableChanges {
     ) {
         var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
         var absent: Set<Int> = []
+        var notEmpty: Set<Int> = []
         let majority = target.primaries.count / 2 + 1
         shape.refuses = { reply, index in
             switch reply {
-            case .notEmpty, .policyConflict: return true
+            case .policyConflict: return true
+            case .notEmpty:
+                // One alone may merely not have heard yet that the last object is gone; an object that was acknowledged is known to
+                // a majority.
+                notEmpty.insert(index)
+                return notEmpty.count >= majority
             case .absent:
                 absent.insert(index)
                 return absent.count >= majority
