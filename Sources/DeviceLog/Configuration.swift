@@ -36,7 +36,7 @@ package struct Configuration: Sendable {
     /// Bytes of metadata and bodies waiting for the commit stream.
     package var maximumQueuedBytes = 64 << 20
     /// Objects and rows held in memory before they move to the index.
-    package var memoryEntries = 131_072
+    package var memoryEntries = 65_536
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Time between two looks for a segment to compact, with the threaded driver.

@@ -18,6 +18,17 @@ package struct PrimaryDevices: RandomAccessCollection, Sendable {
         return Int(position < Self.inlineLimit ? ids[position] : more[position - Self.inlineLimit])
     }
 
+    /// The ids as an array of the wire's type, made here: going through the collection from another module costs more than the lookup.
+    package var deviceIDs: [UInt16] {
+        [UInt16](unsafeUninitializedCapacity: endIndex) { buffer, count in
+            for position in 0..<endIndex {
+                let id = position < Self.inlineLimit ? ids[position] : more[position - Self.inlineLimit]
+                buffer[position] = UInt16(truncatingIfNeeded: id)
+            }
+            count = endIndex
+        }
+    }
+
     /// Appends an id unless it is there already.
     @inline(__always)
     mutating func insert(_ id: UInt32) {

@@ -30,6 +30,8 @@ void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {
     mallopt(M_ARENA_MAX, arenas);
 }
 
+void kernel_give_back_memory(void) { malloc_trim(0); }
+
 int kernel_thread_id(void) { return (int)syscall(SYS_gettid); }
 
 void kernel_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

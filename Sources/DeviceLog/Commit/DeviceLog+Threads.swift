@@ -1,3 +1,4 @@
+internal import CKernel
 internal import Glibc
 internal import Logging
 internal import Synchronization
@@ -8,7 +9,7 @@ extension DeviceLog {
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
     private static let busyBytes: Int64 = 8 << 20
     /// Nanoseconds between two times that pages of the index are given back.
-    private static let releasePeriod: UInt64 = 2_000_000_000
+    private static let releasePeriod: UInt64 = 10_000_000_000
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 2
 
@@ -54,6 +55,7 @@ extension DeviceLog {
     private func runMaintenance() {
         let period = UInt64(clamping: configuration.compactionPeriod.components.seconds) * 1_000_000_000
         var nextRelease: UInt64 = 0
+        var wantsTrim = false
         var nextCompaction = Monotonic.nanoseconds() + period
         var load = LoadWatch(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
         while !state.withLock({ $0.isClosed }) {
@@ -64,10 +66,18 @@ extension DeviceLog {
             // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has
             // new blocks to record is shared by many. When little is written, each write waits for a sync of its own.
             if load.isQuiet { zeroAhead() }
-            if load.isIdle, catalog.waiting > 0 { try? flushIndex() }
+            if load.isIdle, catalog.waiting > 0 {
+                try? flushIndex()
+                wantsTrim = true
+            }
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()
+            if wantsTrim, load.isIdle, catalog.waiting == 0 {
+                // What the load needed goes back to the system once it is over.
+                kernel_give_back_memory()
+                wantsTrim = false
+            }
             if now >= nextRelease {
                 catalog.index.releaseMemory()
                 nextRelease = now + Self.releasePeriod

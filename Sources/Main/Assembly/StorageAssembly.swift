@@ -1,6 +1,7 @@
 import ContainerServer
 import Daemon
 import DeviceLog
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -28,6 +29,7 @@ final class StorageAssembly: Sendable {
         devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
         group: any EventLoopGroup, workers: NIOThreadPool, logger: Logger
     ) throws {
+        Self.warnOfEmpty(devices, logger)
         let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
         self.logs = logs
         let sinks = EventLoopSinks()
@@ -54,6 +56,17 @@ final class StorageAssembly: Sendable {
         updater.stop()
         reporter.stop()
         for log in logs.values { log.close() }
+    }
+
+    /// A device without its file beside others that have theirs is new, or its disk is not mounted.
+    private static func warnOfEmpty(_ devices: [Device], _ logger: Logger) {
+        let empty = devices.filter { access($0.directory + "/device.json", F_OK) != 0 }
+        guard empty.count < devices.count else { return }
+        for device in empty {
+            logger.warning(
+                "A device is empty and starts anew; is its disk mounted?",
+                metadata: ["device": "\(device.name)", "directory": "\(device.directory)"])
+        }
     }
 
     private static func open(

@@ -32,16 +32,16 @@ struct UpCommand: ParsableCommand {
     @Option(help: "The port for clients; 0 takes any that is free.")
     var port = 8080
 
-    @Option(help: "How many devices a new store has. Each is a folder: mount disks there if you like.")
-    var devices = 4
+    @Option(help: "How many devices a new store has (4). Each is a folder: mount disks there if you like.")
+    var devices: Int?
 
-    @Option(help: "How many copies a new store keeps.")
-    var replicas = 3
+    @Option(help: "How many copies a new store keeps (3).")
+    var replicas: Int?
 
     func validate() throws {
         try checkPort(port, "--port")
-        guard (1...1_000).contains(devices) else { throw ValidationError("--devices is a number from 1 to 1000") }
-        guard (1...16).contains(replicas) else { throw ValidationError("--replicas is a number from 1 to 16") }
+        guard (1...1_000).contains(devices ?? 4) else { throw ValidationError("--devices is a number from 1 to 1000") }
+        guard (1...16).contains(replicas ?? 3) else { throw ValidationError("--replicas is a number from 1 to 16") }
     }
 
     func run() throws {
@@ -100,9 +100,25 @@ struct UpCommand: ParsableCommand {
         for name in ["account", "container", "object"] where access(directory.file("\(name).ring.gz"), F_OK) != 0 {
             try makeRing(name, in: directory)
         }
-        return ClusterRings(
+        let rings = ClusterRings(
             hasher: identity.hasher, account: try directory.ring("account"),
             container: try directory.ring("container"), object: try directory.ring("object"))
+        try checkShape(rings.object)
+        return rings
+    }
+
+    /// What a store was made with stays; asking for something else is a mistake that should be heard.
+    private func checkShape(_ ring: Ring) throws {
+        let present = ring.devices.count { $0 != nil }
+        if let devices, devices != present {
+            throw CommandError(
+                "this store has \(present) devices, not \(devices): start it without --devices, or change its rings with "
+                    + "`ringfort ring`")
+        }
+        if let replicas, Double(replicas) != ring.replicaCount {
+            throw CommandError(
+                "this store keeps \(ring.replicaCount) copies, not \(replicas): start it without --replicas")
+        }
     }
 
     /// Devices are zones of their own: copies land on different ones. A builder that is there knows where the data is.
@@ -114,8 +130,8 @@ struct UpCommand: ParsableCommand {
             do { builder = try BuilderFile.decode(bytes) } catch { throw CommandError("\(builderFile): \(error)") }
             return try AtomicFile.write(RingFile.encode(builder.ring()), to: ringFile)
         }
-        var builder = try RingBuilder(partPower: Self.partPower, replicas: Double(replicas), minPartHours: 1)
-        for number in 1...devices {
+        var builder = try RingBuilder(partPower: Self.partPower, replicas: Double(replicas ?? 3), minPartHours: 1)
+        for number in 1...(devices ?? 4) {
             _ = try builder.add(
                 RingDevice(
                     zone: number, ip: "127.0.0.1", port: Self.storagePort, device: "d\(number)", weight: 100))

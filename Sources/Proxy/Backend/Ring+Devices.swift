@@ -3,7 +3,7 @@ package import Ring
 extension Ring {
     /// Ids of the devices that are primaries of a name, in the order of the replicas.
     package func devices(of hash: PathHash) -> [UInt16] {
-        primaries(of: hash).map { UInt16(truncatingIfNeeded: $0) }
+        primaries(of: hash).deviceIDs
     }
 
     /// The device that stands in for the primary at `place`: each primary has its own handoff, in the ring's order.

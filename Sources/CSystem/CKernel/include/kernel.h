@@ -23,6 +23,9 @@ int kernel_open_direct(const char *path);
 /// of a pool, and to have at most `arenas` pools (mallopt).
 void kernel_keep_memory(int largest_pooled, int kept_free, int arenas);
 
+/// Returns free memory of all pools to the system (malloc_trim).
+void kernel_give_back_memory(void);
+
 /// The thread id of the caller, for metrics and logs.
 int kernel_thread_id(void);
 
