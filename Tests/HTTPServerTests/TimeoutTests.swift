@@ -25,7 +25,7 @@ import Testing
                 try await Task.sleep(for: .milliseconds(10))
             }
             #expect(client.receiveAll().hasPrefix("HTTP/1.1 408 Request Timeout\r\n"))
-            #expect(ContinuousClock.now - start < .seconds(3))
+            #expect(ContinuousClock.now - start < .seconds(20))
         }
     }
 

@@ -110,7 +110,12 @@ package enum TableChanges {
         }
         ReplicatedRequest.run(
             loop, devices: target.primaries, shape: shape, translate: translate,
-            make: { _, device, timestamp in make(device, timestamp) }, completion: completion)
+            make: { _, device, timestamp in make(device, timestamp) },
+            completion: { result in
+                // Nobody else could be asked, or agreed: what the one said stands.
+                if case .unavailable = result, !notEmpty.isEmpty { return completion(.refused(.notEmpty)) }
+                completion(result)
+            })
     }
 
     private static func outcome(_ result: ReplicatedWrite.Result, created: Bool) -> Outcome {
