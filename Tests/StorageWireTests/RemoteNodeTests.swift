@@ -21,10 +21,10 @@ struct RemoteNodeTests {
 
     @Test func anUploadHasTheDeadlineAnewForEachMessage() async throws {
         let loopback = try await Loopback()
-        let upload = TestCall(loopback.node, Fixture.openUpload, within: .milliseconds(400), on: loopback.loop)
+        let upload = TestCall(loopback.node, Fixture.openUpload, within: .milliseconds(1200), on: loopback.loop)
         for index in 0..<4 {
             _ = await upload.reply(index)
-            try await Task.sleep(for: .milliseconds(150))
+            try await Task.sleep(for: .milliseconds(400))
             upload.send(Fixture.chunk(10))
         }
         #expect(await upload.reply(4).acceptedBytes == 40)
