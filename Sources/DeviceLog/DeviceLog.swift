@@ -297,7 +297,9 @@ package final class DeviceLog: Sendable {
     package func stageBlob(expectedLength: Int64?) throws(DeviceLogError) -> StagedBlob {
         guard !space.isAtReserve() else { throw .full }
         do {
-            return try StagedBlob(files: blobs, blockSize: configuration.blobBlock, expectedLength: expectedLength)
+            return try StagedBlob(
+                files: blobs, blockSize: configuration.blobBlock, pieceSize: configuration.blobPiece,
+                expectedLength: expectedLength)
         } catch {
             throw DeviceLogError(error)
         }

@@ -37,6 +37,7 @@ extension Configuration {
         configuration.driver = .manual
         configuration.segmentSize = 64 << 10
         configuration.zeroAhead = 0
+        configuration.blobPiece = 8 << 10
         configuration.maximumMetadata = 4 << 10
         configuration.reserve = 0
         configuration.indexMapSize = 64 << 20

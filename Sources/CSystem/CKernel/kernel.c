@@ -21,7 +21,9 @@ int kernel_start_writeback(int fd, off_t offset, off_t count) {
 
 int kernel_allocate(int fd, off_t offset, off_t count) { return fallocate(fd, 0, offset, count); }
 
-int kernel_open_direct(const char *path) { return open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600); }
+int kernel_open_direct(const char *path, int flags) {
+    return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC | flags, 0600);
+}
 
 void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {
     mallopt(M_MMAP_THRESHOLD, largest_pooled);

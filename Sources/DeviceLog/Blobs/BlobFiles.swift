@@ -5,6 +5,7 @@ internal import Synchronization
 final class BlobFiles: Sendable {
     let directory: String
     let fileSystem: any FileSystem
+    let pieces = PieceBuffers()
     private let next: Atomic<UInt64>
 
     /// Blobs get numbers from `first` on; none of them was ever given before.
@@ -75,6 +76,38 @@ final class BlobFiles: Sendable {
     private static func hex(_ value: UInt64, digits: Int) -> String {
         let text = String(value, radix: 16)
         return String(repeating: "0", count: digits - text.utf8.count) + text
+    }
+}
+
+/// Aligned memory for pieces on their way to the disk. A device keeps a few; more are made while more blobs are written at once.
+final class PieceBuffers: Sendable {
+    private struct Kept {
+        // Unchecked: memory that nobody else knows of.
+        nonisolated(unsafe) var buffers: [UnsafeMutableRawBufferPointer] = []
+    }
+
+    private static let maximumKept = 2
+
+    private let kept = Mutex(Kept())
+
+    deinit {
+        kept.withLock { kept in
+            for buffer in kept.buffers { buffer.deallocate() }
+        }
+    }
+
+    func take(count: Int) -> UnsafeMutableRawBufferPointer {
+        let buffer = kept.withLock { $0.buffers.popLast() }
+        return buffer ?? .allocate(byteCount: count, alignment: directAlignment)
+    }
+
+    func giveBack(_ buffer: UnsafeMutableRawBufferPointer) {
+        let isKept = kept.withLock { kept in
+            guard kept.buffers.count < Self.maximumKept else { return false }
+            kept.buffers.append(buffer)
+            return true
+        }
+        if !isKept { buffer.deallocate() }
     }
 }
 

@@ -9,27 +9,30 @@ internal import Synchronization
 package final class StagedBlob: Sendable {
     private struct State {
         var length: Int64 = 0
+        /// Appended and not written yet: less than a piece between two calls. Kept as they came, so that replicas in one process share them.
+        var waiting: [ByteBuffer] = []
+        var waitingBytes = 0
+        var written: Int64 = 0
         var checksums: [UInt32] = []
         /// Of the block that is not full yet.
         var blockChecksum: UInt32 = 0
         var blockLength = 0
-        var startedWriteback: Int64 = 0
+        var isNameDurable = false
         var isSealed = false
         var isOver = false
     }
-
-    /// Write-back is started whenever this much is new, so that the seal has little left to wait for.
-    private static let writebackStep: Int64 = 4 << 20
 
     let id: UInt64
     private let file: any File
     private let files: BlobFiles
     private let blockSize: Int
+    private let pieceSize: Int
     private let state = Mutex(State())
 
-    init(files: BlobFiles, blockSize: Int, expectedLength: Int64?) throws(FileError) {
+    init(files: BlobFiles, blockSize: Int, pieceSize: Int, expectedLength: Int64?) throws(FileError) {
         self.files = files
         self.blockSize = blockSize
+        self.pieceSize = pieceSize
         (id, file) = try files.create()
         guard let expectedLength else { return }
         do {
@@ -49,29 +52,34 @@ package final class StagedBlob: Sendable {
 
     /// Adds bytes at the end. `.full` and `.io` leave a blob that can only be discarded.
     package func append(_ bytes: ByteBuffer) throws(DeviceLogError) {
-        let offset = state.withLock { $0.isSealed || $0.isOver ? -1 : $0.length }
-        guard offset >= 0 else { throw .closed }
-        let result: Result<Void, FileError> = bytes.withUnsafeReadableBytes { memory in
-            do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch {
-                return .failure(error)
-            }
-        }
-        if case .failure(let error) = result { throw DeviceLogError(error) }
-        let writeback: (Int64, Int64)? = state.withLock { state in
+        let hasPiece: Bool? = state.withLock { state in
+            guard !state.isSealed, !state.isOver else { return nil }
             bytes.withUnsafeReadableBytes { add($0, to: &state) }
-            guard state.length - state.startedWriteback >= Self.writebackStep else { return nil }
-            defer { state.startedWriteback = state.length }
-            return (state.startedWriteback, state.length - state.startedWriteback)
+            state.waiting.append(bytes)
+            state.waitingBytes += bytes.readableBytes
+            return state.waitingBytes >= pieceSize
         }
-        if let (start, count) = writeback { file.startWriteback(at: start, count: count) }
+        guard let hasPiece else { throw .closed }
+        guard hasPiece else { return }
+        do {
+            while state.withLock({ $0.waitingBytes >= pieceSize }) { try writePiece(pieceSize) }
+            try syncName()
+        } catch {
+            throw DeviceLogError(error)
+        }
     }
 
     /// Makes the bytes and the file's name durable.
     package func seal() throws(DeviceLogError) {
         guard !state.withLock({ $0.isOver }) else { throw .closed }
         do {
+            let (rest, isShort) = state.withLock { ($0.waitingBytes, $0.written == 0) }
+            // A short blob stays in memory for who reads it next.
+            let whole = isShort ? 0 : rest / directAlignment * directAlignment
+            if whole > 0 { try writePiece(whole) }
+            try writeTail()
             try file.sync()
-            try files.syncFolder(of: id)
+            try syncName()
         } catch {
             throw DeviceLogError(error)
         }
@@ -80,6 +88,62 @@ package final class StagedBlob: Sendable {
             if state.blockLength > 0 { state.checksums.append(state.blockChecksum) }
             state.isSealed = true
         }
+    }
+
+    /// Writes the first `count` bytes that wait, past the page cache.
+    private func writePiece(_ count: Int) throws(FileError) {
+        let piece = files.pieces.take(count: pieceSize)
+        defer { files.pieces.giveBack(piece) }
+        let offset = state.withLock { state in
+            take(count, from: &state, into: piece)
+            defer { state.written += Int64(count) }
+            return state.written
+        }
+        try file.writeDirectly(UnsafeRawBufferPointer(rebasing: piece[..<count]), at: offset)
+    }
+
+    private func writeTail() throws(FileError) {
+        let (buffers, start) = state.withLock { state in
+            defer {
+                state.written += Int64(state.waitingBytes)
+                state.waiting = []
+                state.waitingBytes = 0
+            }
+            return (state.waiting, state.written)
+        }
+        var offset = start
+        for buffer in buffers {
+            let result: Result<Void, FileError> = buffer.withUnsafeReadableBytes { memory in
+                do throws(FileError) { return .success(try file.write(memory, at: offset)) } catch {
+                    return .failure(error)
+                }
+            }
+            try result.get()
+            offset += Int64(buffer.readableBytes)
+        }
+    }
+
+    /// Early, beside the bytes that still come: at the end somebody waits for it.
+    private func syncName() throws(FileError) {
+        guard !state.withLock({ $0.isNameDurable }) else { return }
+        try files.syncFolder(of: id)
+        state.withLock { $0.isNameDurable = true }
+    }
+
+    private func take(_ count: Int, from state: inout State, into piece: UnsafeMutableRawBufferPointer) {
+        var done = 0
+        var used = 0
+        while done < count {
+            let part = min(state.waiting[used].readableBytes, count - done)
+            state.waiting[used].readWithUnsafeReadableBytes { memory in
+                (piece.baseAddress! + done).copyMemory(from: memory.baseAddress!, byteCount: part)
+                return part
+            }
+            done += part
+            if state.waiting[used].readableBytes == 0 { used += 1 }
+        }
+        state.waiting.removeFirst(used)
+        state.waitingBytes -= count
     }
 
     /// Removes the file, unless a record names it.

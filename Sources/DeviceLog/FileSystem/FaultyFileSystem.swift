@@ -328,5 +328,4 @@ private final class FaultyFile: File {
 
     func sync() throws(FileError) { try fileSystem.sync(inode, generation) }
     func allocate(at offset: Int64, count: Int64) {}
-    func startWriteback(at offset: Int64, count: Int64) {}
 }

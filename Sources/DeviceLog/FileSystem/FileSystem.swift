@@ -49,8 +49,18 @@ package protocol File: AnyObject, Sendable {
     func sync() throws(FileError)
     /// Allocates blocks; a hint, errors other than ENOSPC are swallowed.
     func allocate(at offset: Int64, count: Int64) throws(FileError)
-    /// Starts to write a range back, without waiting; a hint.
-    func startWriteback(at offset: Int64, count: Int64)
+    /// As `write`, past the page cache where the file system can: for bytes that nobody is about to read, copying them there costs more
+    /// than writing them. Address, offset and count are multiples of `directAlignment`.
+    func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError)
+}
+
+/// What `File.writeDirectly` takes is aligned to this: the page, at least as large as the blocks of any disk.
+let directAlignment = 4096
+
+extension File {
+    package func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
+        try write(bytes, at: offset)
+    }
 }
 
 extension FileSystem {

@@ -93,7 +93,6 @@ private final class MemoryFile: File {
 
     func sync() {}
     func allocate(at offset: Int64, count: Int64) {}
-    func startWriteback(at offset: Int64, count: Int64) {}
 }
 
 /// A lock that ends with the last reference.
@@ -114,7 +113,6 @@ final class LockFile: File {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) { throw FileError(errno: EBADF) }
     func sync() {}
     func allocate(at offset: Int64, count: Int64) {}
-    func startWriteback(at offset: Int64, count: Int64) {}
 }
 
 extension Array where Element == UInt8 {

@@ -1,5 +1,6 @@
 internal import CKernel
 internal import Glibc
+internal import Synchronization
 
 /// The file system of the machine.
 package struct POSIXFileSystem: FileSystem {
@@ -66,7 +67,7 @@ package struct POSIXFileSystem: FileSystem {
     /// as the records that take their place.
     package func createZeroed(_ path: String, size: Int64) throws(FileError) {
         let piece = Int64(1 << 20)
-        let direct = kernel_open_direct(path)
+        let direct = kernel_open_direct(path, O_CREAT)
         guard direct >= 0, size % piece == 0 else {
             if direct >= 0 { close(direct) }
             let file = try POSIXFile(path, O_RDWR | O_CREAT)
@@ -100,17 +101,21 @@ package struct POSIXFileSystem: FileSystem {
     }
 }
 
-/// A file descriptor.
+/// A file descriptor, and another one for writes past the page cache if there are any.
 private final class POSIXFile: File {
     let descriptor: Int32
+    private let path: String
+    private let direct = Mutex<Int32?>(nil)
 
     init(_ path: String, _ flags: Int32) throws(FileError) {
+        self.path = path
         descriptor = Glibc.open(path, flags | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw FileError(errno: errno) }
     }
 
     deinit {
         if descriptor >= 0 { close(descriptor) }
+        direct.withLock { if let direct = $0, direct >= 0 { close(direct) } }
     }
 
     func length() throws(FileError) -> Int64 {
@@ -155,6 +160,12 @@ private final class POSIXFile: File {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
+        try Self.write(bytes, to: descriptor, at: offset)
+    }
+
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int64
+    ) throws(FileError) {
         var done = 0
         while done < bytes.count {
             let count = pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + done)
@@ -175,7 +186,28 @@ private final class POSIXFile: File {
         if errno == ENOSPC { throw FileError(errno: ENOSPC) }
     }
 
-    func startWriteback(at offset: Int64, count: Int64) {
-        _ = kernel_start_writeback(descriptor, off_t(offset), off_t(count))
+    func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
+        let direct = directDescriptor()
+        if direct >= 0 {
+            do {
+                return try Self.write(bytes, to: direct, at: offset)
+            } catch {
+                // The disk wants another alignment, or the file system changed its mind.
+                guard error.errno == EINVAL else { throw error }
+            }
+        }
+        try write(bytes, at: offset)
+        // So that the sync at the end has little left to wait for.
+        _ = kernel_start_writeback(descriptor, off_t(offset), off_t(bytes.count))
+    }
+
+    /// Opened by the first direct write; -1 where the file system has no such thing.
+    private func directDescriptor() -> Int32 {
+        direct.withLock { direct in
+            if let direct { return direct }
+            let opened = kernel_open_direct(path, 0)
+            direct = opened
+            return opened
+        }
     }
 }

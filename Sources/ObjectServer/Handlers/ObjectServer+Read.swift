@@ -18,28 +18,32 @@ extension ObjectServer {
     }
 
     func readBody(_ read: ReadBody, call: ServerCall) {
-        guard let reader = (call.session as? OpenBody)?.reader else {
+        guard let body = call.session as? OpenBody else {
             return call.reply(.failed(StorageFailure(.malformed, "no body is open on this call")))
         }
+        let reader = body.reader
+        let place = body.begin()
         guard read.length > 0, read.length <= ReadBody.maximumLength, read.offset >= 0,
             read.offset <= reader.length - Int64(read.length)
-        else { return call.reply(.failed(StorageFailure(.malformed, "beyond the body"))) }
+        else { return body.end(place, .failed(StorageFailure(.malformed, "beyond the body")), call) }
         do throws(DeviceLogError) {
-            call.reply(.body(try reader.read(offset: read.offset, length: read.length, mayBlock: false)))
+            body.end(place, .body(try reader.read(offset: read.offset, length: read.length, mayBlock: false)), call)
         } catch .wouldBlock {
             workers.submit { _ in
                 let result = Result { () throws(DeviceLogError) in
                     try reader.read(offset: read.offset, length: read.length, mayBlock: true)
                 }
                 call.eventLoop.execute {
+                    // The call may have ended meanwhile, and have another session.
+                    guard let body = call.session as? OpenBody, body.reader === reader else { return }
                     switch result {
-                    case .success(let bytes): call.reply(.body(bytes))
-                    case .failure(let error): call.reply(.failed(StorageFailure(error)))
+                    case .success(let bytes): body.end(place, .body(bytes), call)
+                    case .failure(let error): body.end(place, .failed(StorageFailure(error)), call)
                     }
                 }
             }
         } catch {
-            call.reply(.failed(StorageFailure(error)))
+            body.end(place, .failed(StorageFailure(error)), call)
         }
     }
 
@@ -94,8 +98,34 @@ extension ObjectServer {
 }
 
 /// A large body that a call reads from; the open file keeps its bytes whatever is written meanwhile.
-private final class OpenBody {
+///
+/// Pieces are read side by side, and some come from memory while others wait for the disk: the answers go out in the order of the messages.
+final class OpenBody {
     let reader: BlobReader
+    private var begun = 0
+    private var answered = 0
+    /// Answers that wait for one before them.
+    private var waiting: [Int: StorageReply] = [:]
 
     init(reader: BlobReader) { self.reader = reader }
+
+    /// The place of a message in the order.
+    func begin() -> Int {
+        begun += 1
+        return begun - 1
+    }
+
+    /// The answer to the message at this place.
+    func end(_ place: Int, _ reply: StorageReply, _ call: ServerCall) {
+        guard place == answered else {
+            waiting[place] = reply
+            return
+        }
+        answered += 1
+        call.reply(reply)
+        while let next = waiting.removeValue(forKey: answered) {
+            answered += 1
+            call.reply(next)
+        }
+    }
 }

@@ -2,8 +2,8 @@ package import NIOCore
 import NIOPosix
 package import StorageWire
 
-/// A large body on its way to all replicas at once: hashed on a worker, sent in chunks, held back by the slowest of the
-/// quorum.
+/// A large body on its way to all replicas at once: sent in chunks, hashed on a worker meanwhile, held back by the slowest of the
+/// quorum and by the hash.
 ///
 /// Bound to its event loop.
 package final class UploadStream {
@@ -14,7 +14,7 @@ package final class UploadStream {
 
     package var onPause: ((Bool) -> Void)?
     package var onFailure: ((StorageFailure) -> Void)?
-    /// All bytes are hashed and sent; given the MD5.
+    /// All bytes are sent and hashed; given the MD5.
     package var onWhole: (([UInt8]) -> Void)?
     package var onCommitReply: ((StorageReply, Int) -> Void)?
 
@@ -29,10 +29,11 @@ package final class UploadStream {
 
     private var fanOut: FanOut?
     private var replicas: [Replica]
-    /// Received and not yet hashed.
-    private var unhashed = CircularBuffer<ByteBuffer>()
+    /// Received, and not yet on a worker to be hashed.
+    private var unhashed: [ByteBuffer] = []
     private var isHashing = false
     private var received: Int64 = 0
+    private var hashed: Int64 = 0
     private var sent: Int64 = 0
     private var isPaused = false
     private var isWhole = false
@@ -65,13 +66,14 @@ package final class UploadStream {
     package func write(_ chunk: ByteBuffer) {
         guard !isEnded else { return }
         received += Int64(chunk.readableBytes)
+        unhashed.append(chunk)
+        hashNext()
         var rest = chunk
-        while let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk)),
+        while !isEnded, let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk)),
             piece.readableBytes > 0
         {
-            unhashed.append(piece)
+            send(piece)
         }
-        hashNext()
         updatePause()
     }
 
@@ -107,29 +109,7 @@ package final class UploadStream {
         onCommitReply = nil
     }
 
-    /// One worker at a time for one body; the others hash other bodies.
-    private func hashNext() {
-        guard !isHashing, !isEnded else { return }
-        guard let chunk = unhashed.popFirst() else {
-            if isWhole, !isCommitting {
-                isCommitting = true
-                onWhole?(digest.finish())
-            }
-            return
-        }
-        isHashing = true
-        let digest = digest
-        let loopBound = NIOLoopBound(self, eventLoop: loop.eventLoop)
-        let eventLoop = loop.eventLoop
-        loop.workers.submit { _ in
-            digest.update(chunk)
-            eventLoop.execute { loopBound.value.hashed(chunk) }
-        }
-    }
-
-    private func hashed(_ chunk: ByteBuffer) {
-        isHashing = false
-        guard !isEnded else { return }
+    private func send(_ chunk: ByteBuffer) {
         sent += Int64(chunk.readableBytes)
         let message = StorageRequest.chunk(UploadChunk(bytes: chunk))
         for index in replicas.indices where !isEnded && !replicas[index].failed {
@@ -140,6 +120,35 @@ package final class UploadStream {
                 fanOut?.follow(message, index: index, timeout: loop.limits.commitTimeout)
             }
         }
+    }
+
+    /// One worker at a time for one body; the others hash other bodies.
+    private func hashNext() {
+        guard !isHashing, !isEnded else { return }
+        guard !unhashed.isEmpty else {
+            if isWhole, !isCommitting {
+                isCommitting = true
+                onWhole?(digest.finish())
+            }
+            return
+        }
+        isHashing = true
+        let digest = digest
+        let chunks = unhashed
+        unhashed = []
+        let loopBound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let eventLoop = loop.eventLoop
+        loop.workers.submit { _ in
+            for chunk in chunks { digest.update(chunk) }
+            let bytes = chunks.reduce(0) { $0 + Int64($1.readableBytes) }
+            eventLoop.execute { loopBound.value.noteHashed(bytes) }
+        }
+    }
+
+    private func noteHashed(_ bytes: Int64) {
+        isHashing = false
+        guard !isEnded else { return }
+        hashed += bytes
         updatePause()
         hashNext()
     }
@@ -173,13 +182,13 @@ package final class UploadStream {
         }
     }
 
-    /// Reading stops while more than the window is received and not yet taken by a majority.
+    /// Reading stops while more than the window is received and not yet hashed and taken by a majority.
     private func updatePause() {
         guard !isEnded else { return }
         let taken = replicas.filter { !$0.failed }.map(\.acknowledged).sorted(by: >)
         let majority = replicas.count / 2 + 1
         let confirmed = taken.count >= majority ? taken[majority - 1] : 0
-        let shouldPause = received - confirmed >= Int64(loop.limits.uploadWindow)
+        let shouldPause = received - min(confirmed, hashed) >= Int64(loop.limits.uploadWindow)
         if shouldPause != isPaused {
             isPaused = shouldPause
             onPause?(shouldPause)
