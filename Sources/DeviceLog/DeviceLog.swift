@@ -68,7 +68,10 @@ package final class DeviceLog: Sendable {
         try directory.check(identity)
         let store: any IndexStore = if let index { index } else { try openIndex(directory, configuration, logger) }
         let log = try DeviceLog(directory, configuration, logger, lock, store)
-        if case .threads = configuration.driver { log.startThreads() }
+        switch configuration.driver {
+        case .threads: log.startThreads()
+        case .manual: log.removeRetiredBlobs()
+        }
         return log
     }
 
@@ -88,8 +91,12 @@ package final class DeviceLog: Sendable {
             directory: directory.blobs, fileSystem: directory.fileSystem,
             first: UInt64(recovered.nextSegment) << 32)
         let catalog = catalog
-        let swept = try blobs.sweep { (id) throws(DeviceLogError) in try catalog.hasBlob(id) }
-        if swept > 0 { logger.info("Removed blobs without a record", metadata: ["blobs": "\(swept)"]) }
+        let unused = try blobs.unused { (id) throws(DeviceLogError) in try catalog.hasBlob(id) }
+        if !unused.isEmpty {
+            logger.info("Blobs without a record are removed", metadata: ["blobs": "\(unused.count)"])
+            // By the maintenance: giving back the space of large files takes seconds, and a start waits for nothing.
+            catalog.memory.withLock { $0.retiredBlobs += unused }
+        }
         reader = RecordReader(files: files)
         queue = WriteQueue(
             maximumWrites: configuration.maximumQueuedWrites, maximumBytes: configuration.maximumQueuedBytes)

@@ -15,7 +15,9 @@ struct ColdReadTests {
     private static let length = 2 << 20
     private static let piece = 256 << 10
 
-    @Test(arguments: 0..<2 as Range<UInt64>) func piecesArriveInTheOrderInWhichTheyWereAskedFor(seed: UInt64) async throws {
+    @Test(arguments: 0..<2 as Range<UInt64>) func piecesArriveInTheOrderInWhichTheyWereAskedFor(seed: UInt64)
+        async throws
+    {
         let files = HalfColdFileSystem(seed: seed)
         var configuration = Configuration()
         configuration.segmentSize = 1 << 20

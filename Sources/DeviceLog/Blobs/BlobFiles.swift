@@ -45,16 +45,14 @@ final class BlobFiles: Sendable {
         try fileSystem.syncDirectory(folder(id))
     }
 
-    /// Removes the blobs that `isUsed` does not know; called before any is created.
-    func sweep(isUsed: (UInt64) throws(DeviceLogError) -> Bool) throws(DeviceLogError) -> Int {
-        var removed = 0
+    /// The blobs that `isUsed` does not know; asked before any is created.
+    func unused(_ isUsed: (UInt64) throws(DeviceLogError) -> Bool) throws(DeviceLogError) -> [UInt64] {
+        var unused: [UInt64] = []
         do {
             for folder in try fileSystem.list(directory) {
                 for name in try fileSystem.list("\(directory)/\(folder)") {
                     guard let id = UInt64(name, radix: 16) else { continue }
-                    if try isUsed(id) { continue }
-                    try fileSystem.remove("\(directory)/\(folder)/\(name)")
-                    removed += 1
+                    if try !isUsed(id) { unused.append(id) }
                 }
             }
         } catch let error as FileError {
@@ -62,7 +60,7 @@ final class BlobFiles: Sendable {
         } catch {
             throw error as? DeviceLogError ?? .closed
         }
-        return removed
+        return unused
     }
 
     private func folder(_ id: UInt64) -> String {

@@ -8,8 +8,6 @@ extension DeviceLog {
     private static let maintenancePeriod = 1000
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
     private static let busyBytes: Int64 = 8 << 20
-    /// Nanoseconds between two times that pages of the index are given back.
-    private static let releasePeriod: UInt64 = 10_000_000_000
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 2
 
@@ -54,7 +52,6 @@ extension DeviceLog {
 
     private func runMaintenance() {
         let period = UInt64(clamping: configuration.compactionPeriod.components.seconds) * 1_000_000_000
-        var nextRelease: UInt64 = 0
         var wantsTrim = false
         var nextCompaction = Monotonic.nanoseconds() + period
         var load = LoadWatch(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
@@ -78,10 +75,7 @@ extension DeviceLog {
                 kernel_give_back_memory()
                 wantsTrim = false
             }
-            if now >= nextRelease {
-                catalog.index.releaseMemory()
-                nextRelease = now + Self.releasePeriod
-            }
+            catalog.index.releaseMemory()
             if now >= nextCompaction {
                 compactAll()
                 nextCompaction = Monotonic.nanoseconds() + period

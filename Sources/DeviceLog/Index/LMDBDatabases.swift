@@ -37,9 +37,15 @@ struct LMDBDatabases {
         withUnsafeBytes(of: number.bigEndian) { [UInt8]($0) }
     }
 
-    func write(_ changes: IndexChanges, _ transaction: OpaquePointer) throws(DeviceLogError) {
-        try write(objects: changes.layer.objects, transaction)
-        try write(rows: changes.layer.rows, transaction)
+    /// Entries written between two pauses.
+    private static let stride = 4096
+
+    /// - Parameter pause: called now and then in between.
+    func write(
+        _ changes: IndexChanges, _ transaction: OpaquePointer, pause: () -> Void
+    ) throws(DeviceLogError) {
+        try write(objects: changes.layer.objects, transaction, pause)
+        try write(rows: changes.layer.rows, transaction, pause)
         for (table, state) in changes.layer.tables {
             let key = IndexCoding.key(table)
             try LMDB.put(transaction, tables, key, IndexCoding.encode(state, key: key))
@@ -68,11 +74,16 @@ struct LMDBDatabases {
         try LMDB.put(transaction, meta, Self.stateKey, state)
     }
 
-    private func write(objects table: ObjectTable, _ transaction: OpaquePointer) throws(DeviceLogError) {
+    private func write(
+        objects table: ObjectTable, _ transaction: OpaquePointer, _ pause: () -> Void
+    ) throws(DeviceLogError) {
+        var written = 0
         try withUnsafeTemporaryBytes(80) { (bytes) throws(DeviceLogError) in
             let key = UnsafeRawBufferPointer(bytes).part(0, IndexCoding.objectKeySize)
             let value = UnsafeRawBufferPointer(bytes).part(24, IndexCoding.objectSize)
             for slot in table.sorted() {
+                written += 1
+                if written % Self.stride == 0 { pause() }
                 IndexCoding.key(slot.key, to: bytes.baseAddress!)
                 if slot.entry.kind == .removed {
                     try LMDB.remove(transaction, objects, key)
@@ -84,17 +95,31 @@ struct LMDBDatabases {
         }
     }
 
-    private func write(rows tables: [TableKey: SortedRows], _ transaction: OpaquePointer) throws(DeviceLogError) {
+    private func write(
+        rows tables: [TableKey: SortedRows], _ transaction: OpaquePointer, _ pause: () -> Void
+    ) throws(DeviceLogError) {
         let ordered = tables.sorted { left, right in
             left.key.kind != right.key.kind
                 ? left.key.kind.rawValue < right.key.kind.rawValue : left.key.hash < right.key.hash
         }
         for (table, sorted) in ordered {
             var changed: [SortedRows.Element] = []
-            changed.reserveCapacity(sorted.count)
-            sorted.forEach { changed.append($0) }
-            try LMDBRows(transaction, rows, table).merge(changed, keeping: .live)
-            try LMDBRows(transaction, deletedRows, table).merge(changed, keeping: .deleted)
+            changed.reserveCapacity(min(sorted.count, Self.stride))
+            func merge() throws(DeviceLogError) {
+                try LMDBRows(transaction, rows, table).merge(changed, keeping: .live)
+                try LMDBRows(transaction, deletedRows, table).merge(changed, keeping: .deleted)
+                changed.removeAll(keepingCapacity: true)
+                pause()
+            }
+            var failure: DeviceLogError?
+            sorted.forEach { element in
+                guard failure == nil else { return }
+                changed.append(element)
+                guard changed.count == Self.stride else { return }
+                do throws(DeviceLogError) { try merge() } catch { failure = error }
+            }
+            if let failure { throw failure }
+            try merge()
         }
     }
 }

@@ -3,14 +3,24 @@ internal import Glibc
 internal import Synchronization
 
 /// The index in an LMDB environment, in its safe mode: a commit is an fsync, pages in use are never overwritten.
+///
+/// A flush changes pages in the map itself: otherwise LMDB copies each to memory of its own, and keeps the memory of the largest flush there
+/// ever was. The file has blocks for all of the map (a hole on a full disk would be a SIGBUS), and so the map grows with what is in it.
 final class LMDBIndex: IndexStore, @unchecked Sendable {
     private static let maximumReaders: UInt32 = 512
-    private static let residentFlags = UInt32(MDB_NOTLS | MDB_NORDAHEAD)
+    private static let flags = UInt32(MDB_NOTLS | MDB_NORDAHEAD | MDB_WRITEMAP)
+    /// The map grows by this or by a quarter.
+    private static let growth = 4 << 20
 
     private let directory: String
-    private let mapSize: Int
+    private let maximumMapSize: Int
     private let residentLimit: Int
     private var environment: OpaquePointer?
+    private var mapSize = 0
+    /// Where the map is.
+    private var map: UnsafeMutableRawPointer?
+    /// Readers share it; the map moves under an exclusive hold.
+    private let mapLock = SharedLock()
     private var databases = LMDBDatabases()
     /// Read transactions that were reset, for reuse.
     private let readers = Mutex<[Reader]>([])
@@ -22,7 +32,7 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     /// Opens or creates the environment in `directory`, which exists. Throws when the file is damaged.
     init(directory: String, mapSize: Int, residentLimit: Int) throws(DeviceLogError) {
         self.directory = directory
-        self.mapSize = mapSize
+        maximumMapSize = mapSize
         self.residentLimit = residentLimit
         try openEnvironment()
     }
@@ -152,17 +162,50 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     // MARK: Changes
 
     func apply(_ changes: IndexChanges) throws(DeviceLogError) {
+        while true {
+            do {
+                try write(changes)
+                break
+            } catch .index(code: MDB_MAP_FULL) where mapSize < maximumMapSize {
+                try grow()
+            }
+        }
+        releaseMemory()
+    }
+
+    private func write(_ changes: IndexChanges) throws(DeviceLogError) {
         var transaction: OpaquePointer?
         try LMDB.check(mdb_txn_begin(environment, nil, 0, &transaction))
         guard let transaction else { throw .closed }
         do {
-            try databases.write(changes, transaction)
+            try databases.write(changes, transaction, pause: { releaseMemory() })
         } catch {
             mdb_txn_abort(transaction)
             throw error
         }
-        try LMDB.check(mdb_txn_commit(transaction))
+        // Cleaning a page that is mapped costs an interrupt of every core that runs us, for each page.
         releaseMemory()
+        try LMDB.check(mdb_txn_commit(transaction))
+    }
+
+    /// Outside of transactions.
+    private func grow() throws(DeviceLogError) {
+        let size = min(mapSize + max(Self.growth, mapSize / 4 / Self.growth * Self.growth), maximumMapSize)
+        try allocate(size)
+        let code = mapLock.withExclusive { mdb_env_set_mapsize(environment, size) }
+        try LMDB.check(code)
+        mapSize = size
+        map = MappedFile.address(of: "\(directory)/data.mdb")
+    }
+
+    /// Gives the file blocks up to this length.
+    private func allocate(_ size: Int) throws(DeviceLogError) {
+        let file = open("\(directory)/data.mdb", O_RDWR | O_CLOEXEC)
+        guard file >= 0 else { throw .io(errno: errno) }
+        defer { Glibc.close(file) }
+        // Unlike fallocate, it writes zeros where the file system cannot allocate.
+        let code = posix_fallocate(file, 0, off_t(size))
+        guard code == 0 else { throw code == ENOSPC ? .full : .io(errno: code) }
     }
 
     func erase() throws(DeviceLogError) {
@@ -188,11 +231,16 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
         try LMDB.check(mdb_env_create(&created))
         guard let created else { throw .closed }
         do {
+            var status = stat()
+            let length = stat("\(directory)/data.mdb", &status) == 0 ? Int(status.st_size) : 0
+            mapSize = min(max(Self.growth, (length + Self.growth - 1) / Self.growth * Self.growth), maximumMapSize)
             try LMDB.check(mdb_env_set_mapsize(created, mapSize))
             try LMDB.check(mdb_env_set_maxdbs(created, LMDBDatabases.count))
             try LMDB.check(mdb_env_set_maxreaders(created, Self.maximumReaders))
-            try LMDB.check(mdb_env_open(created, directory, Self.residentFlags, 0o600))
-            try checkLength(created)
+            try LMDB.check(mdb_env_open(created, directory, Self.flags, 0o600))
+            try checkLength(created, length)
+            try allocate(mapSize)
+            map = MappedFile.address(of: "\(directory)/data.mdb")
             var transaction: OpaquePointer?
             try LMDB.check(mdb_txn_begin(created, nil, 0, &transaction))
             guard let transaction else { throw DeviceLogError.closed }
@@ -211,30 +259,36 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     }
 
     /// A file that lost its end would be a SIGBUS later.
-    private func checkLength(_ environment: OpaquePointer) throws(DeviceLogError) {
+    private func checkLength(_ environment: OpaquePointer, _ length: Int) throws(DeviceLogError) {
         var info = MDB_envinfo()
         var tree = MDB_stat()
-        var status = stat()
         try LMDB.check(mdb_env_info(environment, &info))
         try LMDB.check(mdb_env_stat(environment, &tree))
-        guard stat("\(directory)/data.mdb", &status) == 0 else { throw .io(errno: errno) }
         let needed = (info.me_last_pgno + 1) * Int(tree.ms_psize)
-        guard needed <= status.st_size else { throw .index(code: MDB_CORRUPTED) }
+        guard length == 0 || needed <= length else { throw .index(code: MDB_CORRUPTED) }
     }
 
-    /// Pages of the map count as resident memory of the process: give them back, they stay in the page cache.
+    /// Pages of the map count as resident memory of the process: give them back, they stay in the page cache, changed ones too.
     func releaseMemory() {
         guard let environment else { return }
         var info = MDB_envinfo()
         var tree = MDB_stat()
         guard mdb_env_info(environment, &info) == 0, mdb_env_stat(environment, &tree) == 0 else { return }
         let used = (info.me_last_pgno + 1) * Int(tree.ms_psize)
-        if used > residentLimit, let map = info.me_mapaddr { madvise(map, used, MADV_DONTNEED) }
+        if used > residentLimit, let map { madvise(map, min(used, mapSize), MADV_DONTNEED) }
     }
 
     // MARK: Readers
 
     private func beginRead() throws(DeviceLogError) -> Reader {
+        mapLock.lockShared()
+        do throws(DeviceLogError) { return try takeReader() } catch {
+            mapLock.unlock()
+            throw error
+        }
+    }
+
+    private func takeReader() throws(DeviceLogError) -> Reader {
         if let reader = readers.withLock({ $0.popLast() }) {
             try LMDB.check(mdb_txn_renew(reader.transaction))
             return reader
@@ -249,5 +303,28 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     private func endRead(_ reader: Reader) {
         mdb_txn_reset(reader.transaction)
         readers.withLock { $0.append(reader) }
+        mapLock.unlock()
+    }
+}
+
+/// Held by many at once, or by one alone; may be taken again by who shares it.
+private final class SharedLock: Sendable {
+    // Unchecked: a lock.
+    private nonisolated(unsafe) let lock = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
+
+    init() { pthread_rwlock_init(lock, nil) }
+
+    deinit {
+        pthread_rwlock_destroy(lock)
+        lock.deallocate()
+    }
+
+    func lockShared() { pthread_rwlock_rdlock(lock) }
+    func unlock() { pthread_rwlock_unlock(lock) }
+
+    func withExclusive<Value>(_ body: () -> Value) -> Value {
+        pthread_rwlock_wrlock(lock)
+        defer { pthread_rwlock_unlock(lock) }
+        return body()
     }
 }

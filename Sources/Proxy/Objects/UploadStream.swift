@@ -2,8 +2,8 @@ package import NIOCore
 import NIOPosix
 package import StorageWire
 
-/// A large body on its way to all replicas at once: sent in chunks, hashed on a worker meanwhile, held back by the slowest of the
-/// quorum and by the hash.
+/// A large body on its way to all replicas at once: sent in chunks, hashed on a worker meanwhile, held back by the slowest replica and by
+/// the hash. A replica that takes nothing for `StoreLimits.uploadStall` while the others wait for it is given up.
 ///
 /// Bound to its event loop.
 package final class UploadStream {
@@ -36,13 +36,12 @@ package final class UploadStream {
     private var hashed: Int64 = 0
     private var sent: Int64 = 0
     private var isPaused = false
+    /// Looks after replicas that hold up the others.
+    private var stallWatch: Scheduled<Void>?
     private var isWhole = false
     /// From here on the commit's quorum decides what a lost replica means.
     private var isCommitting = false
     private var isEnded = false
-
-    /// A replica that is this far behind the others is given up: it would hold the bytes of all in memory.
-    private static let maximumLag: Int64 = 4 << 20
 
     package init(_ loop: ProxyLoop, target: ObjectTarget, expectedLength: Int64, digest: BodyDigest) {
         self.loop = loop
@@ -100,6 +99,8 @@ package final class UploadStream {
 
     package func end() {
         isEnded = true
+        stallWatch?.cancel()
+        stallWatch = nil
         fanOut?.end()
         fanOut = nil
         unhashed.removeAll()
@@ -113,12 +114,8 @@ package final class UploadStream {
         sent += Int64(chunk.readableBytes)
         let message = StorageRequest.chunk(UploadChunk(bytes: chunk))
         for index in replicas.indices where !isEnded && !replicas[index].failed {
-            if sent - replicas[index].acknowledged > Self.maximumLag + Int64(chunk.readableBytes) {
-                fail(index, StorageFailure(.busy, "too far behind the other replicas"))
-            } else {
-                replicas[index].unanswered += 1
-                fanOut?.follow(message, index: index, timeout: loop.limits.commitTimeout)
-            }
+            replicas[index].unanswered += 1
+            fanOut?.follow(message, index: index, timeout: loop.limits.commitTimeout)
         }
     }
 
@@ -182,16 +179,39 @@ package final class UploadStream {
         }
     }
 
-    /// Reading stops while more than the window is received and not yet hashed and taken by a majority.
+    /// Reading stops while more than the window is received and not yet hashed and taken by a majority, or twice that and not by all.
     private func updatePause() {
         guard !isEnded else { return }
         let taken = replicas.filter { !$0.failed }.map(\.acknowledged).sorted(by: >)
         let majority = replicas.count / 2 + 1
-        let confirmed = taken.count >= majority ? taken[majority - 1] : 0
-        let shouldPause = received - min(confirmed, hashed) >= Int64(loop.limits.uploadWindow)
-        if shouldPause != isPaused {
-            isPaused = shouldPause
-            onPause?(shouldPause)
+        let confirmed = min(taken.count >= majority ? taken[majority - 1] : 0, hashed)
+        let window = Int64(loop.limits.uploadWindow)
+        let shouldPause = received - confirmed >= window || received - (taken.last ?? 0) >= 2 * window
+        guard shouldPause != isPaused else { return }
+        isPaused = shouldPause
+        if shouldPause, stallWatch == nil { watchStalls() }
+        onPause?(shouldPause)
+    }
+
+    private func watchStalls() {
+        let before = replicas.map(\.acknowledged)
+        stallWatch = loop.eventLoop.assumeIsolated().scheduleTask(in: loop.limits.uploadStall) { [weak self] in
+            guard let self, !self.isEnded else { return }
+            self.stallWatch = nil
+            self.giveUpStalled(since: before)
+            if self.isPaused, !self.isEnded { self.watchStalls() }
+        }
+    }
+
+    /// Without a majority that has all there is, nobody waits for one replica alone: the deadlines decide then.
+    private func giveUpStalled(since before: [Int64]) {
+        let whole = replicas.count { !$0.failed && $0.acknowledged == sent }
+        guard isPaused, whole > replicas.count / 2 else { return }
+        for index in replicas.indices
+        where !isEnded && !replicas[index].failed && replicas[index].acknowledged < sent
+            && replicas[index].acknowledged == before[index]
+        {
+            fail(index, StorageFailure(.busy, "it holds up the other replicas"))
         }
     }
 }

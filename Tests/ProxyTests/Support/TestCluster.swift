@@ -30,6 +30,8 @@ final class TestCluster: @unchecked Sendable {
         limits.commitTimeout = .seconds(3)
         limits.readTimeout = .seconds(3)
         limits.sweepInterval = .milliseconds(10)
+        limits.uploadWindow = 64 << 10
+        limits.uploadStall = .milliseconds(200)
         return limits
     }()
 
