@@ -28,9 +28,9 @@ package struct Configuration: Sendable {
     package var maximumBatchBytes = 4 << 20
     package var maximumBatchRecords = 4096
     /// A batch of more records than this shows load: the next one is then given time to grow.
-    package var gatherAbove = 6
+    package var gatherAbove = 16
     /// That time.
-    package var gatherMicroseconds = 300
+    package var gatherMicroseconds = 1500
     /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
     package var maximumQueuedWrites = 16384
     /// Bytes of metadata and bodies waiting for the commit stream.

@@ -63,8 +63,14 @@ enum IndexCoding {
 
     /// `key` is table key and name.
     static func encode(_ row: StoredRow, key: [UInt8]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(rowFixed + row.value.count + 4)
+        var bytes = key
+        append(row, keyLength: key.count, to: &bytes)
+        return [UInt8](bytes[key.count...])
+    }
+
+    /// Appends the value of a row to its key.
+    static func append(_ row: StoredRow, keyLength: Int, to bytes: inout [UInt8]) {
+        bytes.reserveCapacity(keyLength + rowFixed + row.value.count + 4)
         bytes.append(row.kind.rawValue)
         bytes.append(row.bucket)
         bytes.append(little: row.timestamp)
@@ -72,8 +78,7 @@ enum IndexCoding {
         bytes.append(little: row.count)
         append(row.record, to: &bytes)
         bytes.append(contentsOf: row.value)
-        seal(&bytes, key: key)
-        return bytes
+        bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
     }
 
     static func row(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> StoredRow? {

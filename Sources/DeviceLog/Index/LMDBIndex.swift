@@ -184,7 +184,7 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
             throw error
         }
         // Cleaning a page that is mapped costs an interrupt of every core that runs us, for each page.
-        releaseMemory()
+        releaseMemory(above: 0)
         try LMDB.check(mdb_txn_commit(transaction))
     }
 
@@ -269,13 +269,15 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
     }
 
     /// Pages of the map count as resident memory of the process: give them back, they stay in the page cache, changed ones too.
-    func releaseMemory() {
+    func releaseMemory() { releaseMemory(above: residentLimit) }
+
+    private func releaseMemory(above limit: Int) {
         guard let environment else { return }
         var info = MDB_envinfo()
         var tree = MDB_stat()
         guard mdb_env_info(environment, &info) == 0, mdb_env_stat(environment, &tree) == 0 else { return }
         let used = (info.me_last_pgno + 1) * Int(tree.ms_psize)
-        if used > residentLimit, let map { madvise(map, min(used, mapSize), MADV_DONTNEED) }
+        if used > limit, let map { madvise(map, min(used, mapSize), MADV_DONTNEED) }
     }
 
     // MARK: Readers

@@ -37,11 +37,14 @@ struct LMDBRows {
 
     /// Puts the rows of one kind, takes out the others. `changed` is in the order of names.
     func merge(_ changed: [SortedRows.Element], keeping kind: StoredRow.Kind) throws(DeviceLogError) {
+        // Mostly nothing was deleted: then there is nothing to take out.
+        if try isEmpty(), !changed.contains(where: { $0.row.kind == kind }) { return }
+        var buffer: [UInt8] = []
         var index = 0
         while index < changed.count {
             let element = changed[index]
             guard element.name.count > Self.directName else {
-                try merge(element, keeping: kind)
+                try merge(element, keeping: kind, into: &buffer)
                 index += 1
                 continue
             }
@@ -56,15 +59,29 @@ struct LMDBRows {
         }
     }
 
-    private func merge(_ element: SortedRows.Element, keeping kind: StoredRow.Kind) throws(DeviceLogError) {
-        let key = prefix + element.name
-        if element.row.kind == kind {
-            try LMDB.put(transaction, database, key, IndexCoding.encode(element.row, key: key))
-        } else {
-            try key.withBytes { (key) throws(DeviceLogError) in
+    private func merge(
+        _ element: SortedRows.Element, keeping kind: StoredRow.Kind, into buffer: inout [UInt8]
+    ) throws(DeviceLogError) {
+        buffer.removeAll(keepingCapacity: true)
+        buffer += prefix
+        buffer += element.name
+        let keyLength = buffer.count
+        if element.row.kind == kind { IndexCoding.append(element.row, keyLength: keyLength, to: &buffer) }
+        try buffer.withBytes { (bytes) throws(DeviceLogError) in
+            let key = bytes.part(0, keyLength)
+            if element.row.kind == kind {
+                try LMDB.put(transaction, database, key, bytes.part(keyLength, bytes.count - keyLength))
+            } else {
                 try LMDB.remove(transaction, database, key)
             }
         }
+    }
+
+    /// Whether the table has rows in this database.
+    private func isEmpty() throws(DeviceLogError) -> Bool {
+        let cursor = try LMDBCursor(transaction, database)
+        guard let (key, _) = try cursor.seek(prefix), key.count >= prefix.count else { return true }
+        return prefix.withUnsafeBytes { compare(key.part(0, prefix.count), $0) != 0 }
     }
 
     private func merge(long run: [SortedRows.Element], keeping kind: StoredRow.Kind) throws(DeviceLogError) {
