@@ -128,6 +128,8 @@ package final class DeviceLog: Sendable {
         do {
             return try open()
         } catch {
+            // A full disk, say, is no damage.
+            guard case .index = error else { throw error }
             logger.error("The index cannot be opened and is rebuilt", metadata: ["error": "\(error)"])
             for name in ["data.mdb", "lock.mdb"] { try? directory.fileSystem.remove("\(directory.index)/\(name)") }
             return try open()

@@ -45,13 +45,16 @@ final class BlobFiles: Sendable {
         try fileSystem.syncDirectory(folder(id))
     }
 
-    /// The blobs that `isUsed` does not know; asked before any is created.
+    /// The blobs that `isUsed` does not know; asked before any is created. None of their numbers is given again, so that they can be
+    /// removed later.
     func unused(_ isUsed: (UInt64) throws(DeviceLogError) -> Bool) throws(DeviceLogError) -> [UInt64] {
         var unused: [UInt64] = []
+        var highest: UInt64 = 0
         do {
             for folder in try fileSystem.list(directory) {
                 for name in try fileSystem.list("\(directory)/\(folder)") {
                     guard let id = UInt64(name, radix: 16) else { continue }
+                    highest = max(highest, id)
                     if try !isUsed(id) { unused.append(id) }
                 }
             }
@@ -60,6 +63,7 @@ final class BlobFiles: Sendable {
         } catch {
             throw error as? DeviceLogError ?? .closed
         }
+        if highest >= next.load(ordering: .relaxed) { next.store(highest + 1, ordering: .relaxed) }
         return unused
     }
 

@@ -20,7 +20,12 @@ package final class StagedBlob: Sendable {
         var isNameDurable = false
         var isSealed = false
         var isOver = false
+        /// A write failed: what is in the file is not what came.
+        var isBroken = false
     }
+
+    /// Shorter chunks are copied together: each would hold on to a whole receive buffer.
+    private static let keptChunk = 32 << 10
 
     let id: UInt64
     private let file: any File
@@ -53,10 +58,9 @@ package final class StagedBlob: Sendable {
     /// Adds bytes at the end. `.full` and `.io` leave a blob that can only be discarded.
     package func append(_ bytes: ByteBuffer) throws(DeviceLogError) {
         let hasPiece: Bool? = state.withLock { state in
-            guard !state.isSealed, !state.isOver else { return nil }
+            guard !state.isSealed, !state.isOver, !state.isBroken else { return nil }
             bytes.withUnsafeReadableBytes { add($0, to: &state) }
-            state.waiting.append(bytes)
-            state.waitingBytes += bytes.readableBytes
+            keep(bytes, in: &state)
             return state.waitingBytes >= pieceSize
         }
         guard let hasPiece else { throw .closed }
@@ -65,13 +69,29 @@ package final class StagedBlob: Sendable {
             while state.withLock({ $0.waitingBytes >= pieceSize }) { try writePiece(pieceSize) }
             try syncName()
         } catch {
+            state.withLock { $0.isBroken = true }
             throw DeviceLogError(error)
+        }
+    }
+
+    private func keep(_ bytes: ByteBuffer, in state: inout State) {
+        let count = bytes.readableBytes
+        guard count > 0 else { return }
+        state.waitingBytes += count
+        guard count < Self.keptChunk else { return state.waiting.append(bytes) }
+        if let last = state.waiting.indices.last, state.waiting[last].readableBytes < Self.keptChunk {
+            // Grows a copy of its own, if it is a slice of what others hold too.
+            state.waiting[last].writeImmutableBuffer(bytes)
+        } else {
+            var own = ByteBuffer()
+            own.writeImmutableBuffer(bytes)
+            state.waiting.append(own)
         }
     }
 
     /// Makes the bytes and the file's name durable.
     package func seal() throws(DeviceLogError) {
-        guard !state.withLock({ $0.isOver }) else { throw .closed }
+        guard !state.withLock({ $0.isOver || $0.isBroken }) else { throw .closed }
         do {
             let (rest, isShort) = state.withLock { ($0.waitingBytes, $0.written == 0) }
             // A short blob stays in memory for who reads it next.
@@ -81,6 +101,7 @@ package final class StagedBlob: Sendable {
             try file.sync()
             try syncName()
         } catch {
+            state.withLock { $0.isBroken = true }
             throw DeviceLogError(error)
         }
         state.withLock { state in

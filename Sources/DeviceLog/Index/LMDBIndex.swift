@@ -190,8 +190,13 @@ final class LMDBIndex: IndexStore, @unchecked Sendable {
 
     /// Outside of transactions.
     private func grow() throws(DeviceLogError) {
-        let size = min(mapSize + max(Self.growth, mapSize / 4 / Self.growth * Self.growth), maximumMapSize)
-        try allocate(size)
+        var size = min(mapSize + max(Self.growth, mapSize / 4 / Self.growth * Self.growth), maximumMapSize)
+        do throws(DeviceLogError) { try allocate(size) } catch {
+            // A disk that is nearly full has room for a smaller step.
+            guard error == .full else { throw error }
+            size = min(mapSize + Self.growth, maximumMapSize)
+            try allocate(size)
+        }
         let code = mapLock.withExclusive { mdb_env_set_mapsize(environment, size) }
         try LMDB.check(code)
         mapSize = size

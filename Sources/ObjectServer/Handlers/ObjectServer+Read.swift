@@ -23,6 +23,9 @@ extension ObjectServer {
         }
         let reader = body.reader
         let place = body.begin()
+        guard body.outstanding <= OpenBody.maximumOutstanding else {
+            return body.end(place, .failed(StorageFailure(.busy, "too many pieces at once")), call)
+        }
         guard read.length > 0, read.length <= ReadBody.maximumLength, read.offset >= 0,
             read.offset <= reader.length - Int64(read.length)
         else { return body.end(place, .failed(StorageFailure(.malformed, "beyond the body")), call) }
@@ -106,6 +109,11 @@ final class OpenBody {
     private var answered = 0
     /// Answers that wait for one before them.
     private var waiting: [Int: StorageReply] = [:]
+
+    /// Pieces that may be asked for before the first is answered.
+    static let maximumOutstanding = 16
+
+    var outstanding: Int { begun - answered }
 
     init(reader: BlobReader) { self.reader = reader }
 

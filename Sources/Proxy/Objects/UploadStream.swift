@@ -32,6 +32,9 @@ package final class UploadStream {
     /// Received, and not yet on a worker to be hashed.
     private var unhashed: [ByteBuffer] = []
     private var isHashing = false
+    /// Received, and to be sent to the replicas before this turn ends.
+    private var unsent = CircularBuffer<ByteBuffer>()
+    private var isSending = false
     private var received: Int64 = 0
     private var hashed: Int64 = 0
     private var sent: Int64 = 0
@@ -68,16 +71,24 @@ package final class UploadStream {
         unhashed.append(chunk)
         hashNext()
         var rest = chunk
-        while !isEnded, let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk)),
-            piece.readableBytes > 0
+        while rest.readableBytes > 0,
+            let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk))
         {
-            send(piece)
+            unsent.append(piece)
         }
+        // A replica that fails here may let the source go on, into this function: the outer call sends what that adds, in order.
+        guard !isSending else { return }
+        isSending = true
+        while !isEnded, let piece = unsent.popFirst() { send(piece) }
+        isSending = false
         updatePause()
     }
 
     package func finish() {
         isWhole = true
+        // Nobody waits for a slow replica any more.
+        stallWatch?.cancel()
+        stallWatch = nil
         hashNext()
     }
 
@@ -104,6 +115,7 @@ package final class UploadStream {
         fanOut?.end()
         fanOut = nil
         unhashed.removeAll()
+        unsent.removeAll()
         onPause = nil
         onFailure = nil
         onWhole = nil
@@ -189,7 +201,12 @@ package final class UploadStream {
         let shouldPause = received - confirmed >= window || received - (taken.last ?? 0) >= 2 * window
         guard shouldPause != isPaused else { return }
         isPaused = shouldPause
-        if shouldPause, stallWatch == nil { watchStalls() }
+        if !shouldPause {
+            stallWatch?.cancel()
+            stallWatch = nil
+        } else if stallWatch == nil, !isWhole {
+            watchStalls()
+        }
         onPause?(shouldPause)
     }
 
@@ -199,7 +216,7 @@ package final class UploadStream {
             guard let self, !self.isEnded else { return }
             self.stallWatch = nil
             self.giveUpStalled(since: before)
-            if self.isPaused, !self.isEnded { self.watchStalls() }
+            if self.isPaused, !self.isWhole, !self.isEnded { self.watchStalls() }
         }
     }
 
