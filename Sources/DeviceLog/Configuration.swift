@@ -49,7 +49,7 @@ package struct Configuration: Sendable {
     /// Size of the checksummed blocks of a blob.
     package var blobBlock = 256 << 10
     /// Bytes of a blob that are gathered and written at once, past the page cache; a multiple of 4096. A shorter blob goes through it.
-    package var blobPiece = 1 << 20
+    package var blobPiece = 512 << 10
     /// Space that only deletes and compaction may use; nil: 2 % of the device, at least 1 GiB, at most 10 %.
     package var reserve: Int64?
     /// Share of garbage above which a segment is compacted.
