@@ -93,6 +93,23 @@ import Testing
         }
     }
 
+    /// Long before a deadline: a client that is held back by one replica alone does not wait for it for long.
+    @Test(.timeLimit(.minutes(1))) func aReplicaThatTakesNothingIsLeftOutOfAnUpload() async throws {
+        var limits = TestCluster.limits
+        limits.writeTimeout = .seconds(120)
+        limits.commitTimeout = .seconds(120)
+        try await use(limits: limits) { cluster in
+            #expect(await cluster.create().isStored)
+            let body = (0..<400_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            for node in 0..<3 {
+                cluster.nodes[node].fault = .silent
+                #expect(await cluster.put("o\(node)", body, paces: true).isStored)
+                cluster.heal()
+                #expect(await cluster.get("o\(node)") == .body(body))
+            }
+        }
+    }
+
     @Test func withoutTwoDevicesNothingIsAcknowledged() async throws {
         try await use { cluster in
             #expect(await cluster.create().isStored)

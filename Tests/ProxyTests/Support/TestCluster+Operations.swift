@@ -35,7 +35,9 @@ extension TestCluster {
     }
 
     func put(
-        _ object: String, _ body: [UInt8], in container: String = "c", condition: PutCondition = .none, proxy: Int = 0
+        _ object: String, _ body: [UInt8], in container: String = "c", condition: PutCondition = .none,
+        paces: Bool = false,
+        proxy: Int = 0
     ) async -> Written {
         await run(proxy: proxy) { loop, done in
             let target = self.target(object, in: container)
@@ -58,12 +60,12 @@ extension TestCluster {
                     }
                 })
             keeper.value = upload
-            var rest = body[...]
-            while !rest.isEmpty {
-                upload.write(ByteBuffer(bytes: rest.prefix(16_000)))
-                rest = rest.dropFirst(16_000)
+            let source = PacedSource(body)
+            upload.onPause = { paused in
+                source.isPaused = paces && paused
+                source.feed(upload)
             }
-            upload.finish()
+            source.feed(upload)
         }
     }
 
@@ -171,6 +173,30 @@ extension TestCluster {
             }
         }
         return names
+    }
+
+    /// Gives an upload its bytes, and waits while it is told to.
+    final class PacedSource {
+        var isPaused = false
+        private var rest: ArraySlice<UInt8>
+        private var isFeeding = false
+        private var isOver = false
+
+        init(_ body: [UInt8]) { rest = body[...] }
+
+        func feed(_ upload: ObjectUpload) {
+            guard !isFeeding, !isOver else { return }
+            isFeeding = true
+            while !isPaused, !rest.isEmpty {
+                let piece = ByteBuffer(bytes: rest.prefix(16_000))
+                rest = rest.dropFirst(16_000)
+                upload.write(piece)
+            }
+            isFeeding = false
+            guard rest.isEmpty else { return }
+            isOver = true
+            upload.finish()
+        }
     }
 
     /// Holds an operation until its answer has come.
