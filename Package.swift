@@ -40,7 +40,6 @@ let package = Package(
     ],
     targets: [
         // Libraries of the system
-        systemLibrary("CLMDB", "lmdb", "liblmdb-dev"),
         systemLibrary("CCrypto", "libcrypto", "libssl-dev"),
         systemLibrary("CISAL", "libisal", "libisal-dev"),
         systemLibrary("CZlib", "zlib", "zlib1g-dev"),
@@ -53,7 +52,7 @@ let package = Package(
 
         // Floor 1
         target("StorageWire", "StorageWire", ["Ring", "CCrypto", "CISAL", nioCore, nioPosix, logging]),
-        target("DeviceLog", "DeviceLog", ["Ring", "CLMDB", "CISAL", "CKernel", nioCore, logging]),
+        target("DeviceLog", "DeviceLog", ["Ring", "CISAL", "CKernel", nioCore, logging]),
         target("HTTPServer", "HTTPServer", [nioCore, nioPosix, logging]),
 
         // Floor 2

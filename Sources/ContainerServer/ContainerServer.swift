@@ -73,7 +73,7 @@ package final class ContainerServer: StorageHandler {
         case .corrupt, .quarantined: StorageFailure(.corrupt, "\(error)")
         case .full: StorageFailure(.full, "the device is full")
         case .tooLarge: StorageFailure(.malformed, "larger than the format allows")
-        case .io, .index: StorageFailure(.io, "\(error)")
+        case .io: StorageFailure(.io, "\(error)")
         case .refused, .inUse, .closed: StorageFailure(.closing, "\(error)")
         }
     }

@@ -37,6 +37,8 @@ package struct Configuration: Sendable {
     package var maximumQueuedBytes = 64 << 20
     /// Objects and rows held in memory before they move to the index.
     package var memoryEntries = 65_536
+    /// Runs of the index below this are merged with each other; beyond, with those of about their size.
+    package var indexRunSize: Int64 = 8 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Time between two looks for a segment to compact, with the threaded driver.
@@ -58,10 +60,6 @@ package struct Configuration: Sendable {
     package var maximumSpareSegments = 2
     /// Object writes without `confirm` that are remembered one by one.
     package var maximumUnconfirmed = 262_144
-    /// Address space of the index's map; the file grows only as needed.
-    package var indexMapSize = 64 << 30
-    /// Resident bytes of the index's map above which its pages are given back after a flush.
-    package var indexResidentLimit = 8 << 20
 
     package init() {}
 }

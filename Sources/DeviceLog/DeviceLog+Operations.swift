@@ -13,7 +13,10 @@ extension DeviceLog {
         if catalog.waiting >= configuration.memoryEntries || isReplayLong { beginFlush() }
         if case .manual = configuration.driver {
             removeRetiredBlobs()
-            if catalog.isFlushing { try? finishFlush() }
+            if catalog.isFlushing {
+                try? finishFlush()
+                tidyIndex()
+            }
         }
         return true
     }
@@ -74,6 +77,21 @@ extension DeviceLog {
             }
             if isNew { logger.error("The index cannot be written", metadata: ["error": "\(error)"]) }
             throw error
+        }
+    }
+
+    /// Lets the index merge what is due, until a flush waits; false when that failed.
+    @discardableResult
+    func tidyIndex() -> Bool {
+        flushing.withLock { _ in
+            do throws(DeviceLogError) {
+                try catalog.index.tidy { catalog.isFlushing || state.withLock { $0.isClosed } }
+                return true
+            } catch {
+                if error == .corrupt { state.withLock { $0.isIndexDamaged = true } }
+                logger.warning("Runs of the index cannot be merged", metadata: ["error": "\(error)"])
+                return false
+            }
         }
     }
 

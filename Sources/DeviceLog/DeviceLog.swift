@@ -58,7 +58,7 @@ package final class DeviceLog: Sendable {
             logger: logger, index: nil)
     }
 
-    /// As above; `index` replaces the index that goes with the file system.
+    /// As above; `index` replaces the index in the directory.
     static func open(
         directory: String, identity: DeviceIdentity, fileSystem: any FileSystem, configuration: Configuration,
         logger: Logger, index: (any IndexStore)?
@@ -115,23 +115,22 @@ package final class DeviceLog: Sendable {
                 restartFloor: recovered.oldestUnconfirmed, flushedSegment: recovered.lastSegment))
     }
 
-    /// LMDB where there are real files, memory elsewhere. A damaged one is removed: the log has everything.
+    /// A damaged index is removed: the log has everything.
     private static func openIndex(
         _ directory: DeviceDirectory, _ configuration: Configuration, _ logger: Logger
     ) throws(DeviceLogError) -> any IndexStore {
-        guard directory.fileSystem is POSIXFileSystem else { return MemoryIndex() }
-        func open() throws(DeviceLogError) -> LMDBIndex {
-            try LMDBIndex(
-                directory: directory.index, mapSize: configuration.indexMapSize,
-                residentLimit: configuration.indexResidentLimit)
+        func open() throws(DeviceLogError) -> RunIndex {
+            try RunIndex(
+                directory: directory.index, fileSystem: directory.fileSystem,
+                policy: MergePolicy(smallest: configuration.indexRunSize))
         }
         do {
             return try open()
         } catch {
             // A full disk, say, is no damage.
-            guard case .index = error else { throw error }
-            logger.error("The index cannot be opened and is rebuilt", metadata: ["error": "\(error)"])
-            for name in ["data.mdb", "lock.mdb"] { try? directory.fileSystem.remove("\(directory.index)/\(name)") }
+            guard error == .corrupt else { throw error }
+            logger.error("The index is damaged and is rebuilt from the log")
+            do { try RunIndex.destroy(directory.index, directory.fileSystem) } catch { throw DeviceLogError(error) }
             return try open()
         }
     }

@@ -15,8 +15,6 @@ package enum DeviceLogError: Error, Equatable, Sendable {
     case tooLarge
     /// A system call failed. After a failed write the device takes no more writes until it is opened again.
     case io(errno: Int32)
-    /// The index failed; it is rebuilt from the log when the device is opened again.
-    case index(code: Int32)
     /// The directory belongs to another cluster, device or format.
     case refused(reason: String)
     /// Another process, or this one, has the directory open.

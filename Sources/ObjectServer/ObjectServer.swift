@@ -76,7 +76,7 @@ extension StorageFailure {
         case .full: self.init(.full, "the device is full")
         case .busy: self.init(.busy, "the commit queue is full")
         case .tooLarge: self.init(.malformed, "larger than the format allows")
-        case .io, .index: self.init(.io, "\(error)")
+        case .io: self.init(.io, "\(error)")
         case .refused, .inUse, .closed: self.init(.closing, "\(error)")
         }
     }

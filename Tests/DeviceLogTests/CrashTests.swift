@@ -52,11 +52,15 @@ struct CrashHistory {
     private let firstCrash: Int?
     private(set) var hasCrashed = false
     private var configuration = Configuration.test
+    /// The index is on the same disk; otherwise it is apart and has a fate of its own.
+    private let hasOwnIndex: Bool
 
     init(seed: UInt64, firstCrash: Int? = nil) {
         random = SeededGenerator(seed: seed)
         fileSystem = FaultyFileSystem(seed: random.next())
         self.firstCrash = firstCrash
+        hasOwnIndex = Bool.random(using: &random)
+        configuration.indexRunSize = [300, 3000].randomElement(using: &random)!
         configuration.segmentSize = [2048, 4096, 16384].randomElement(using: &random)!
         configuration.maximumMetadata = 256
         configuration.maximumBatchRecords = 8
@@ -122,7 +126,7 @@ struct CrashHistory {
         do {
             return try DeviceLog.open(
                 directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
-                logger: testLogger, index: index)
+                logger: testLogger, index: hasOwnIndex ? nil : index)
         } catch {
             if fileSystem.hasStopped { return nil }
             throw error

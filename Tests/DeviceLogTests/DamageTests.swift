@@ -186,11 +186,19 @@ struct DamageTests {
         #expect(try third.verifyIndex())
     }
 
-    @Test(arguments: ["removed", "truncated", "garbage"]) func aLostIndexIsRebuilt(damage: String) throws {
+    @Test(arguments: ["manifest", "1.run"], ["removed", "truncated", "garbage", "flipped"])
+    func aLostIndexIsRebuilt(name: String, damage: String) throws {
         let directory = TemporaryDirectory()
         func open() throws -> DeviceLog {
             try DeviceLog.open(
                 directory: directory.path, identity: testIdentity, configuration: .test, logger: quietLogger)
+        }
+        /// Ends without `close`.
+        func findDamage() throws {
+            let log = try open()
+            guard name != "manifest" else { return }
+            #expect(throws: DeviceLogError.corrupt) { try log.verifyIndex() }
+            log.tidyIndex()
         }
         let log = try open()
         for number in 0..<50 as Range<UInt64> { #expect(log.put(number, at: 10, "body \(number)").isStored) }
@@ -200,13 +208,20 @@ struct DamageTests {
         #expect(log.perform(.pendingDone(id: 2)).isStored)
         let digest = log.digest(policy: 0, buckets: 0..<65536)
         log.close()
-        let file = URL(fileURLWithPath: directory.path + "/index/data.mdb")
+        let file = URL(fileURLWithPath: directory.path + "/index/\(name)")
+        var content = try Data(contentsOf: file)
         switch damage {
         case "removed": try FileManager.default.removeItem(at: file)
-        case "truncated": try Data(contentsOf: file).prefix(9000).write(to: file)
+        case "truncated": try content.prefix(content.count / 2).write(to: file)
+        case "flipped":
+            // In the first block of a run, which a start does not read.
+            content[20] ^= 4
+            try content.write(to: file)
+            try findDamage()
         default: try Data(repeating: 0xAB, count: 50_000).write(to: file)
         }
         let again = try open()
+        #expect(try again.verifyIndex())
         for number in 0..<50 as Range<UInt64> { #expect(try again.text(number) == "body \(number)") }
         #expect(try again.names(table(1)) == ["a"])
         #expect(try again.tableInfo(table(1)).stats.total.bytes == 3)

@@ -3,7 +3,7 @@ import Testing
 
 @testable import DeviceLog
 
-/// The whole on a real disk with LMDB, as a server uses it.
+/// The whole on a real disk, as a server uses it.
 struct DeviceLogTests {
     let directory = TemporaryDirectory()
 

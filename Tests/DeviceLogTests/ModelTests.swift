@@ -3,7 +3,7 @@ import Testing
 
 @testable import DeviceLog
 
-/// Random operations against a plain model, on a real disk with LMDB.
+/// Random operations against a plain model, on a real disk.
 struct ModelTests {
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func randomOperationsMatchTheModel(seed: UInt64) throws {
         let directory = TemporaryDirectory()

@@ -40,7 +40,6 @@ extension Configuration {
         configuration.blobPiece = 8 << 10
         configuration.maximumMetadata = 4 << 10
         configuration.reserve = 0
-        configuration.indexMapSize = 64 << 20
         return configuration
     }
 }

@@ -83,7 +83,7 @@ final class Changes {
         state.stats.digest ^= new.digest(named: name)
         state.stats.lastChange = max(state.stats.lastChange, new.timestamp)
         layer.tables[table] = state
-        layer.setRow(table, name, new)
+        layer.setRow(table, name, new, hidesOther: false)
         rows.append(RowChange(table: table, name: name, old: old, new: new))
     }
 

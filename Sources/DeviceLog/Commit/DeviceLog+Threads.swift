@@ -70,12 +70,13 @@ extension DeviceLog {
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
             try? finishFlush()
+            // A flush that waits goes first; the merge then goes on where it was.
+            while tidyIndex(), catalog.isFlushing { try? finishFlush() }
             if wantsTrim, load.isIdle, catalog.waiting == 0 {
                 // What the load needed goes back to the system once it is over.
                 kernel_give_back_memory()
                 wantsTrim = false
             }
-            catalog.index.releaseMemory()
             if now >= nextCompaction {
                 compactAll()
                 nextCompaction = Monotonic.nanoseconds() + period

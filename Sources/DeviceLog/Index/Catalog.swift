@@ -97,7 +97,9 @@ final class Catalog: Sendable {
                 memory.digests.toggle(change.key, change.new.version)
             }
             for change in changes.rows {
-                active.setRow(change.table, change.name, change.new)
+                active.setRow(
+                    change.table, change.name, change.new,
+                    hidesOther: change.old.map { $0.kind != change.new.kind } ?? false)
                 if change.old?.kind == .live { memory.counters.rows -= 1 }
                 if change.new.kind == .live { memory.counters.rows += 1 }
             }

@@ -1,9 +1,9 @@
 internal import Ring
 
-/// The form of keys and values in the index; `Documentation/formats/device-log.md` has the layouts. Values end in a
-/// checksum over key and value, because LMDB itself has none.
+/// The form of keys and values in the index; `Documentation/formats/device-log.md` has the layouts. The blocks
+/// that they lie in are verified when they are read.
 enum IndexCoding {
-    static let formatVersion: UInt32 = 1
+    static let formatVersion: UInt32 = 2
     static let objectKeySize = 17
     static let tableKeySize = 17
 
@@ -32,24 +32,20 @@ enum IndexCoding {
 
     // MARK: Objects
 
-    static let objectSize = 53
+    static let objectSize = 49
 
-    static func encode(_ entry: ObjectEntry, key: UnsafeRawBufferPointer, to bytes: UnsafeMutableRawPointer) {
+    static func encode(_ entry: ObjectEntry, to bytes: UnsafeMutableRawPointer) {
         bytes.put(entry.kind.rawValue, at: 0)
         bytes.put(entry.timestamp, at: 1)
         bytes.put(entry.dataTimestamp, at: 9)
         put(entry.record, to: bytes, at: 17)
         put(entry.data, to: bytes, at: 29)
         bytes.put(entry.blob, at: 41)
-        let sum = CRC32C.checksum(
-            UnsafeRawBufferPointer(start: bytes, count: objectSize - 4), seed: CRC32C.checksum(key))
-        bytes.put(sum, at: objectSize - 4)
     }
 
     /// Nil when damaged.
-    static func object(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> ObjectEntry? {
-        guard let body = checked(value, key: key), body.count == objectSize - 4, let bytes = body.baseAddress,
-            let kind = ObjectEntry.Kind(rawValue: body[0])
+    static func object(_ value: UnsafeRawBufferPointer) -> ObjectEntry? {
+        guard value.count == objectSize, let bytes = value.baseAddress, let kind = ObjectEntry.Kind(rawValue: value[0])
         else { return nil }
         return ObjectEntry(
             kind: kind, timestamp: bytes.get(UInt64.self, at: 1), dataTimestamp: bytes.get(UInt64.self, at: 9),
@@ -61,16 +57,7 @@ enum IndexCoding {
     /// Bytes before the value of a row.
     static let rowFixed = 38
 
-    /// `key` is table key and name.
-    static func encode(_ row: StoredRow, key: [UInt8]) -> [UInt8] {
-        var bytes = key
-        append(row, keyLength: key.count, to: &bytes)
-        return [UInt8](bytes[key.count...])
-    }
-
-    /// Appends the value of a row to its key.
-    static func append(_ row: StoredRow, keyLength: Int, to bytes: inout [UInt8]) {
-        bytes.reserveCapacity(keyLength + rowFixed + row.value.count + 4)
+    static func append(_ row: StoredRow, to bytes: inout [UInt8]) {
         bytes.append(row.kind.rawValue)
         bytes.append(row.bucket)
         bytes.append(little: row.timestamp)
@@ -78,36 +65,29 @@ enum IndexCoding {
         bytes.append(little: row.count)
         append(row.record, to: &bytes)
         bytes.append(contentsOf: row.value)
-        bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
     }
 
-    static func row(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> StoredRow? {
-        guard let body = checked(value, key: key), body.count >= rowFixed, let bytes = body.baseAddress,
-            let kind = StoredRow.Kind(rawValue: body[0])
+    /// Nil when damaged.
+    static func row(_ value: UnsafeRawBufferPointer) -> StoredRow? {
+        guard value.count >= rowFixed, let bytes = value.baseAddress, let kind = StoredRow.Kind(rawValue: value[0])
         else { return nil }
         return StoredRow(
-            timestamp: bytes.get(UInt64.self, at: 2), kind: kind, bucket: body[1],
+            timestamp: bytes.get(UInt64.self, at: 2), kind: kind, bucket: value[1],
             bytes: bytes.get(Int64.self, at: 10), count: bytes.get(Int64.self, at: 18),
-            record: location(bytes, at: 26), value: [UInt8](body[rowFixed...]))
+            record: location(bytes, at: 26), value: [UInt8](value[rowFixed...]))
     }
 
-    /// As `row`, without a copy; the checksum is of `table` followed by `name`.
-    static func rowView(
-        _ value: UnsafeRawBufferPointer, table: UnsafeRawBufferPointer, name: UnsafeRawBufferPointer
-    ) -> RowView? {
-        let seed = CRC32C.checksum(name, seed: CRC32C.checksum(table))
-        guard value.count >= rowFixed + 4, let bytes = value.baseAddress,
-            CRC32C.checksum(value.part(0, value.count - 4), seed: seed)
-                == UnsafeRawPointer(bytes).get(UInt32.self, at: value.count - 4)
-        else { return nil }
+    /// As `row`, without a copy.
+    static func rowView(_ value: UnsafeRawBufferPointer) -> RowView? {
+        guard value.count >= rowFixed, let bytes = value.baseAddress else { return nil }
         return RowView(
             timestamp: bytes.get(UInt64.self, at: 2), bucket: value[1], bytes: bytes.get(Int64.self, at: 10),
-            count: bytes.get(Int64.self, at: 18), value: value.part(rowFixed, value.count - rowFixed - 4))
+            count: bytes.get(Int64.self, at: 18), value: value.part(rowFixed, value.count - rowFixed))
     }
 
     // MARK: Tables, pending updates, state
 
-    static func encode(_ table: TableState, key: [UInt8]) -> [UInt8] {
+    static func encode(_ table: TableState) -> [UInt8] {
         var bytes: [UInt8] = []
         append(table.infoRecord, to: &bytes)
         bytes.append(table.info == nil ? 0 : 1)
@@ -122,13 +102,11 @@ enum IndexCoding {
         bytes.append(little: table.stats.digest)
         bytes.append(little: table.stats.lastChange)
         bytes.append(contentsOf: table.info ?? [])
-        seal(&bytes, key: key)
         return bytes
     }
 
-    static func table(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> TableState? {
-        guard let body = checked(value, key: key) else { return nil }
-        var reader = ByteReader(body)
+    static func table(_ value: UnsafeRawBufferPointer) -> TableState? {
+        var reader = ByteReader(value)
         guard let record = location(&reader), let hasInfo = reader.next(UInt8.self),
             let count = reader.next(UInt16.self)
         else { return nil }
@@ -150,22 +128,20 @@ enum IndexCoding {
         return state
     }
 
-    static func encode(_ entry: PendingEntry, key: [UInt8]) -> [UInt8] {
+    static func encode(_ entry: PendingEntry) -> [UInt8] {
         var bytes: [UInt8] = []
         append(entry.record, to: &bytes)
         bytes.append(contentsOf: entry.payload)
-        seal(&bytes, key: key)
         return bytes
     }
 
-    static func pending(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> PendingEntry? {
-        guard let body = checked(value, key: key) else { return nil }
-        var reader = ByteReader(body)
+    static func pending(_ value: UnsafeRawBufferPointer) -> PendingEntry? {
+        var reader = ByteReader(value)
         guard let record = location(&reader), let payload = reader.next(count: reader.remaining) else { return nil }
         return PendingEntry(record: record, payload: [UInt8](payload))
     }
 
-    static func encode(_ state: IndexState, key: [UInt8]) -> [UInt8] {
+    static func encode(_ state: IndexState) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(little: formatVersion)
         bytes.append(little: state.covered.rawValue)
@@ -181,13 +157,11 @@ enum IndexCoding {
             bytes.append(little: segment)
             bytes.append(little: live)
         }
-        seal(&bytes, key: key)
         return bytes
     }
 
-    static func state(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> IndexState? {
-        guard let body = checked(value, key: key) else { return nil }
-        var reader = ByteReader(body)
+    static func state(_ value: UnsafeRawBufferPointer) -> IndexState? {
+        var reader = ByteReader(value)
         guard reader.next(UInt32.self) == formatVersion, let covered = reader.next(UInt64.self),
             let batch = reader.next(UInt64.self), let unconfirmed = reader.next(UInt64.self),
             let nextPending = reader.next(UInt64.self),
@@ -208,39 +182,19 @@ enum IndexCoding {
         return state
     }
 
-    static func encode(_ page: DigestPage, key: [UInt8]) -> [UInt8] {
+    static func encode(_ page: DigestPage) -> [UInt8] {
         var bytes: [UInt8] = []
         for value in page.values { bytes.append(little: value) }
-        seal(&bytes, key: key)
         return bytes
     }
 
     static func digestPage(_ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> DigestPage? {
-        guard key.count == 3, let body = checked(value, key: key), body.count == DigestPage.buckets * 8 else {
-            return nil
-        }
-        let values = (0..<DigestPage.buckets).map { body.baseAddress!.get(UInt64.self, at: $0 * 8) }
+        guard key.count == 3, value.count == DigestPage.buckets * 8, let bytes = value.baseAddress else { return nil }
+        let values = (0..<DigestPage.buckets).map { bytes.get(UInt64.self, at: $0 * 8) }
         return DigestPage(policy: key[0], number: UInt16(key[1]) << 8 | UInt16(key[2]), values: values)
     }
 
     // MARK: Parts
-
-    private static func seal(_ bytes: inout [UInt8], key: [UInt8]) {
-        let sum = bytes.withUnsafeBytes { body in
-            key.withUnsafeBytes { CRC32C.checksum(body, seed: CRC32C.checksum($0)) }
-        }
-        bytes.append(little: sum)
-    }
-
-    /// The value without its checksum, when that fits.
-    private static func checked(
-        _ value: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer
-    ) -> UnsafeRawBufferPointer? {
-        guard value.count >= 4, let start = value.baseAddress else { return nil }
-        let body = value.part(0, value.count - 4)
-        let sum = CRC32C.checksum(body, seed: CRC32C.checksum(key))
-        return sum == start.get(UInt32.self, at: body.count) ? body : nil
-    }
 
     private static func put(_ location: RecordLocation, to bytes: UnsafeMutableRawPointer, at offset: Int) {
         bytes.put(location.segment, at: offset)

@@ -1,4 +1,4 @@
-/// The index on disk: a cache of the log that can be thrown away. Forms: `LMDBIndex`, `MemoryIndex`.
+/// The index on disk: a cache of the log that can be thrown away.
 ///
 /// Reads come from any thread, `apply` from one at a time.
 protocol IndexStore: AnyObject, Sendable {
@@ -21,8 +21,8 @@ protocol IndexStore: AnyObject, Sendable {
     ) throws(DeviceLogError)
     /// All or nothing, and durable.
     func apply(_ changes: IndexChanges) throws(DeviceLogError)
-    /// Gives back memory that only speeds up reads.
-    func releaseMemory()
+    /// Does what keeps it small and quick, a piece at a time, until nothing is left to do or `isDue` says true. As `apply`, from one at a time.
+    func tidy(until isDue: () -> Bool) throws(DeviceLogError)
     /// Makes it empty.
     func erase() throws(DeviceLogError)
     func close()
@@ -53,7 +53,8 @@ final class MemoryLayer: @unchecked Sendable {
         rows[table]?.find(name)
     }
 
-    func setRow(_ table: TableKey, _ name: [UInt8], _ row: StoredRow) {
+    /// - Parameter hidesOther: whether a row of the other kind was there, here or below.
+    func setRow(_ table: TableKey, _ name: [UInt8], _ row: StoredRow, hidesOther: Bool) {
         let sorted: SortedRows
         if let known = rows[table] {
             sorted = known
@@ -62,7 +63,7 @@ final class MemoryLayer: @unchecked Sendable {
             rows[table] = sorted
         }
         rowCount -= sorted.count
-        sorted.set(name, row)
+        sorted.set(name, row, hidesOther: hidesOther)
         rowCount += sorted.count
     }
 

@@ -4,6 +4,8 @@ final class SortedRows: @unchecked Sendable {
     struct Element {
         var name: [UInt8]
         var row: StoredRow
+        /// Below there may be a row of this name and of the other kind, which counts no longer.
+        var hidesOther: Bool
     }
 
     private static let blockSize = 64
@@ -17,10 +19,12 @@ final class SortedRows: @unchecked Sendable {
         return found ? blocks[block][index].row : nil
     }
 
-    func set(_ name: [UInt8], _ row: StoredRow) {
+    /// - Parameter hidesOther: whether a row of the other kind was there, here or below.
+    func set(_ name: [UInt8], _ row: StoredRow, hidesOther: Bool) {
         let (block, index, found) = name.withUnsafeBytes { place($0) }
         if found {
             blocks[block][index].row = row
+            if hidesOther { blocks[block][index].hidesOther = true }
             return
         }
         count += 1
@@ -28,7 +32,7 @@ final class SortedRows: @unchecked Sendable {
             blocks.append([])
             blocks[0].reserveCapacity(Self.blockSize)
         }
-        blocks[block].insert(Element(name: name, row: row), at: index)
+        blocks[block].insert(Element(name: name, row: row, hidesOther: hidesOther), at: index)
         if blocks[block].count >= Self.blockSize {
             let upper = Array(blocks[block][(Self.blockSize / 2)...])
             blocks[block].removeLast(upper.count)
@@ -44,8 +48,10 @@ final class SortedRows: @unchecked Sendable {
         if blocks[block].isEmpty { blocks.remove(at: block) }
     }
 
-    func forEach(_ body: (Element) -> Void) {
-        for block in blocks { block.forEach(body) }
+    func forEach<Failure: Error>(_ body: (Element) throws(Failure) -> Void) throws(Failure) {
+        for block in blocks {
+            for element in block { try body(element) }
+        }
     }
 
     /// Up to `limit` rows from `start` on, in the direction of the scan.

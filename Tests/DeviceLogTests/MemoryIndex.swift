@@ -1,6 +1,8 @@
-internal import Synchronization
+import Synchronization
 
-/// An index in memory, for tests, the simulation and file systems that LMDB cannot use.
+@testable import DeviceLog
+
+/// An index in memory whose state a test can keep and restore.
 final class MemoryIndex: IndexStore {
     /// Everything it holds; a value, so that a test can keep and restore the state of an earlier flush.
     struct Contents: Sendable {
@@ -56,7 +58,9 @@ final class MemoryIndex: IndexStore {
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) {
         let sorted = SortedRows()
-        for (name, row) in snapshot.rows[table] ?? [:] where row.kind == kind { sorted.set(name, row) }
+        for (name, row) in snapshot.rows[table] ?? [:] where row.kind == kind {
+            sorted.set(name, row, hidesOther: false)
+        }
         var start = start
         while let next = sorted.page(from: start, reverse: reverse, limit: 1).first {
             let step = next.name.withUnsafeBytes { name in
@@ -97,7 +101,7 @@ final class MemoryIndex: IndexStore {
     }
 
     func erase() { contents.withLock { $0 = Contents() } }
-    func releaseMemory() {}
+    func tidy(until isDue: () -> Bool) {}
     func close() {}
 }
 

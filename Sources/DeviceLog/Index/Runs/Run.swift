@@ -1,0 +1,87 @@
+/// A sorted file of entries that never changes: what one flush or one merge wrote. Reads come from any thread.
+final class Run: Sendable {
+    enum Found<Value> {
+        case absent
+        case removed
+        case value(Value)
+    }
+
+    /// Beyond this a tail is damage and not data.
+    private static let largestTail: Int64 = 1 << 31
+
+    let number: UInt64
+    /// Bytes of the file.
+    let size: Int64
+    let tail: RunTail
+    private let file: any File
+
+    init(number: UInt64, file: any File, tail: RunTail, size: Int64) {
+        self.number = number
+        self.file = file
+        self.tail = tail
+        self.size = size
+    }
+
+    /// Opens a run; throws `.corrupt` when its tail is damaged.
+    static func open(_ file: any File, number: UInt64) throws(DeviceLogError) -> Run {
+        let size: Int64
+        do { size = try file.length() } catch { throw DeviceLogError(error) }
+        let trailer = UnsafeMutableRawBufferPointer.allocate(byteCount: RunTail.trailerSize, alignment: 8)
+        defer { trailer.deallocate() }
+        try fill(trailer, from: file, at: size - Int64(RunTail.trailerSize))
+        guard let start = RunTail.start(UnsafeRawBufferPointer(trailer), fileSize: size), size - start <= largestTail
+        else { throw .corrupt }
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(size - start), alignment: 8)
+        defer { bytes.deallocate() }
+        try fill(bytes, from: file, at: start)
+        guard let tail = RunTail(UnsafeRawBufferPointer(bytes)) else { throw .corrupt }
+        return Run(number: number, file: file, tail: tail, size: size)
+    }
+
+    private static func fill(
+        _ buffer: UnsafeMutableRawBufferPointer, from file: any File, at offset: Int64
+    ) throws(DeviceLogError) {
+        guard offset >= 0 else { throw .corrupt }
+        let count: Int
+        do { count = try file.read(into: buffer, at: offset) } catch { throw DeviceLogError(error) }
+        guard count == buffer.count else { throw .corrupt }
+    }
+
+    var blockCount: Int { tail.fences.count }
+
+    /// Bytes of a block.
+    func length(ofBlock block: Int) -> Int {
+        let offsets = tail.fences.offsets
+        let end = block + 1 < offsets.count ? offsets[block + 1] : tail.end
+        return Int(end - offsets[block])
+    }
+
+    /// Reads a block to the beginning of `buffer`, which is large enough, and verifies it.
+    func read(block: Int, into buffer: UnsafeMutableRawBufferPointer) throws(DeviceLogError) -> RunBlock {
+        let length = length(ofBlock: block)
+        let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
+        try Self.fill(target, from: file, at: tail.fences.offsets[block])
+        guard let block = RunBlock(UnsafeRawBufferPointer(target)) else { throw .corrupt }
+        return block
+    }
+
+    /// What the run has under a key.
+    ///
+    /// - Parameters:
+    ///   - hash: of the key, by `KeyFilter`.
+    ///   - decode: gives nil for a damaged value.
+    func find<Value>(
+        _ key: UnsafeRawBufferPointer, hash: UInt64, _ decode: (UnsafeRawBufferPointer) -> Value?
+    ) throws(DeviceLogError) -> Found<Value> {
+        guard tail.filter.mayContain(hash), let block = tail.fences.block(of: key) else { return .absent }
+        return try withUnsafeTemporaryBytes(length(ofBlock: block)) { (buffer) throws(DeviceLogError) in
+            let block = try read(block: block, into: buffer)
+            guard let place = block.place(of: key) else { throw .corrupt }
+            guard place.isEqual else { return .absent }
+            guard let entry = block.entry(place.index) else { throw .corrupt }
+            if entry.isRemoved { return .removed }
+            guard let value = decode(entry.value) else { throw .corrupt }
+            return .value(value)
+        }
+    }
+}

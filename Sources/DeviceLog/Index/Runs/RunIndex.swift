@@ -1,0 +1,284 @@
+internal import Glibc
+internal import Synchronization
+
+/// The index as sorted runs: each flush writes one, merges keep them few (a log-structured merge tree; O'Neil et al. 1996).
+///
+/// Nothing is ever changed in place: a flush costs the disk what it holds, wherever its keys fall. Every block that is read is verified.
+final class RunIndex: IndexStore, @unchecked Sendable {
+    /// What readers see; never changed.
+    final class Version: Sendable {
+        /// The newest first.
+        let runs: [Run]
+        let state: IndexState?
+
+        init(runs: [Run], state: IndexState?) {
+            self.runs = runs
+            self.state = state
+        }
+    }
+
+    let directory: String
+    let fileSystem: any FileSystem
+    let policy: MergePolicy
+    private let current: Mutex<Version>
+    // For whoever writes.
+    var nextRun: UInt64
+    var merge: RunMerge?
+    /// A block could not be read. What was read is sound, but nothing is merged any more, and the next start rebuilds the index.
+    private let damage = Atomic<Bool>(false)
+    private var isDamageRecorded = false
+    /// Runs that no manifest names any more, their files still to be removed.
+    private var obsolete: [UInt64] = []
+
+    /// Opens or creates the index in `directory`, which exists. Throws `.corrupt` when it is damaged.
+    init(directory: String, fileSystem: any FileSystem, policy: MergePolicy) throws(DeviceLogError) {
+        self.directory = directory
+        self.fileSystem = fileSystem
+        self.policy = policy
+        let manifest = try RunManifest.read(directory, fileSystem)
+        if manifest?.isDamaged ?? false { throw .corrupt }
+        var runs: [Run] = []
+        for number in manifest?.runs ?? [] {
+            let file: any File
+            do { file = try fileSystem.open(Self.path(directory, number), .read) } catch {
+                throw error.errno == ENOENT ? .corrupt : DeviceLogError(error)
+            }
+            runs.append(try Run.open(file, number: number))
+        }
+        current = Mutex(Version(runs: runs, state: manifest?.state))
+        nextRun = manifest?.nextRun ?? 1
+        try sweep(except: Set(runs.map(\.number)))
+    }
+
+    static func path(_ directory: String, _ number: UInt64) -> String { "\(directory)/\(number).run" }
+
+    var version: Version { current.withLock { $0 } }
+
+    // MARK: Single entries
+
+    func state() -> IndexState? { version.state }
+
+    func object(_ key: ObjectKey) throws(DeviceLogError) -> ObjectEntry? {
+        try withUnsafeTemporaryBytes(1 + IndexCoding.objectKeySize) { (bytes) throws(DeviceLogError) in
+            bytes[0] = IndexSpace.objects.rawValue
+            IndexCoding.key(key, to: bytes.baseAddress! + 1)
+            return try find(UnsafeRawBufferPointer(bytes), IndexCoding.object)
+        }
+    }
+
+    func row(_ table: TableKey, _ name: UnsafeRawBufferPointer) throws(DeviceLogError) -> StoredRow? {
+        for space in [IndexSpace.rows, .deletedRows] {
+            if let row = try find(space.key(table, name), IndexCoding.row) { return row }
+        }
+        return nil
+    }
+
+    func table(_ key: TableKey) throws(DeviceLogError) -> TableState? {
+        try find(IndexSpace.tables.key(key), IndexCoding.table)
+    }
+
+    func pending(_ id: UInt64) throws(DeviceLogError) -> PendingEntry? {
+        try find(IndexSpace.pending.key(id), IndexCoding.pending)
+    }
+
+    func hasBlob(_ id: UInt64) throws(DeviceLogError) -> Bool {
+        try find(IndexSpace.blobs.key(id)) { _ in true } ?? false
+    }
+
+    private func find<Value>(
+        _ key: [UInt8], _ decode: (UnsafeRawBufferPointer) -> Value?
+    ) throws(DeviceLogError) -> Value? {
+        try key.withBytes { (key) throws(DeviceLogError) in try find(key, decode) }
+    }
+
+    private func find<Value>(
+        _ key: UnsafeRawBufferPointer, _ decode: (UnsafeRawBufferPointer) -> Value?
+    ) throws(DeviceLogError) -> Value? {
+        let hash = KeyFilter.hash(key)
+        return try noting { () throws(DeviceLogError) in
+            for run in version.runs {
+                switch try run.find(key, hash: hash, decode) {
+                case .absent: continue
+                case .removed: return nil
+                case .value(let value): return value
+                }
+            }
+            return nil
+        }
+    }
+
+    // MARK: Ranges
+
+    func pending(from first: UInt64, limit: Int) throws(DeviceLogError) -> [(id: UInt64, entry: PendingEntry)] {
+        var found: [(id: UInt64, entry: PendingEntry)] = []
+        try walk(.pending, from: IndexSpace.pending.key(first)) { (key, value) throws(DeviceLogError) in
+            guard found.count < limit else { return false }
+            guard key.count == 8, let entry = IndexCoding.pending(value) else { throw .corrupt }
+            found.append((id: UInt64(bigEndian: key.loadUnaligned(as: UInt64.self)), entry: entry))
+            return true
+        }
+        return found
+    }
+
+    func digestPages(_ visit: (DigestPage) -> Void) throws(DeviceLogError) {
+        try walk(.digests, from: [IndexSpace.digests.rawValue]) { (key, value) throws(DeviceLogError) in
+            guard let page = IndexCoding.digestPage(value, key: key) else { throw .corrupt }
+            visit(page)
+            return true
+        }
+    }
+
+    func scanObjects(from key: ObjectKey, _ visit: (ObjectKey, ObjectEntry) -> Bool) throws(DeviceLogError) {
+        try walk(.objects, from: IndexSpace.objects.key(key)) { (key, value) throws(DeviceLogError) in
+            guard let object = IndexCoding.objectKey(key), let entry = IndexCoding.object(value) else { throw .corrupt }
+            return visit(object, entry)
+        }
+    }
+
+    /// Entries of one space, their keys without its number, until the visit says false.
+    private func walk(
+        _ space: IndexSpace, from start: [UInt8],
+        _ visit: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(DeviceLogError) -> Bool
+    ) throws(DeviceLogError) {
+        try noting { () throws(DeviceLogError) in
+            let cursor = MergedCursor(version.runs)
+            try start.withBytes { (start) throws(DeviceLogError) in try cursor.seek(atOrBehind: start) }
+            while let entry = cursor.entry, cursor.key[0] == space.rawValue {
+                if !entry.isRemoved {
+                    let key = cursor.key
+                    guard try visit(key.part(1, key.count - 1), entry.value) else { return }
+                }
+                try cursor.move()
+            }
+        }
+    }
+
+    func scanRows(
+        _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
+        _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
+    ) throws(DeviceLogError) {
+        let space: IndexSpace = kind == .live ? .rows : .deletedRows
+        let scan = TableScan(version.runs, prefix: space.key(table), reverse: reverse)
+        try noting { () throws(DeviceLogError) in try scan.run(from: start, visit) }
+    }
+
+    // MARK: Damage
+
+    var isDamaged: Bool { damage.load(ordering: .relaxed) }
+
+    func note(_ error: DeviceLogError) {
+        if error == .corrupt { damage.store(true, ordering: .relaxed) }
+    }
+
+    private func noting<Value>(_ body: () throws(DeviceLogError) -> Value) throws(DeviceLogError) -> Value {
+        do { return try body() } catch {
+            note(error)
+            throw error
+        }
+    }
+
+    /// So that the next start knows, whatever ends this one.
+    func recordDamage() throws(DeviceLogError) {
+        guard !isDamageRecorded else { return }
+        try commit(version, adding: nil, without: [])
+    }
+
+    // MARK: Changes
+
+    func apply(_ changes: IndexChanges) throws(DeviceLogError) {
+        try catchUp()
+        let version = version
+        // What nothing is below of needs no removal.
+        let run = try write(limit: changes.entryCount) { (writer) throws(DeviceLogError) in
+            try changes.write(to: &writer, keepingRemovals: !version.runs.isEmpty)
+        }
+        let runs = if let run { [run] + version.runs } else { version.runs }
+        try commit(Version(runs: runs, state: changes.state), adding: run, without: [])
+    }
+
+    /// Writes a run; nil when nothing was added to it.
+    private func write(
+        limit: Int, _ body: (inout RunWriter) throws(DeviceLogError) -> Void
+    ) throws(DeviceLogError) -> Run? {
+        var writer = try beginRun(limit: limit)
+        do throws(DeviceLogError) {
+            try body(&writer)
+            if writer.count > 0 { return try writer.finish() }
+        } catch {
+            remove(writer.number)
+            throw error
+        }
+        remove(writer.number)
+        return nil
+    }
+
+    func beginRun(limit: Int) throws(DeviceLogError) -> RunWriter {
+        let number = nextRun
+        nextRun += 1
+        do {
+            return RunWriter(
+                try fileSystem.open(Self.path(directory, number), .create), number: number, limit: limit)
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+
+    /// Makes a version the one that counts, and removes runs that it does without.
+    func commit(_ version: Version, adding added: Run?, without removed: [UInt64]) throws(DeviceLogError) {
+        guard let state = version.state else { return }
+        let isDamaged = isDamaged
+        let manifest = RunManifest(
+            runs: version.runs.map(\.number), nextRun: nextRun, state: state, isDamaged: isDamaged)
+        do {
+            try manifest.write(directory, fileSystem)
+        } catch {
+            // It is open which manifest a start would find: until the next one is durable, nothing is removed.
+            if let added { obsolete.append(added.number) }
+            throw error
+        }
+        current.withLock { $0 = version }
+        isDamageRecorded = isDamaged
+        for number in obsolete + removed { remove(number) }
+        obsolete.removeAll()
+    }
+
+    /// A file that stays is removed by the next start.
+    func remove(_ number: UInt64) {
+        try? fileSystem.remove(Self.path(directory, number))
+    }
+
+    func erase() throws(DeviceLogError) {
+        abandonMerge()
+        do { try Self.destroy(directory, fileSystem) } catch { throw DeviceLogError(error) }
+        current.withLock { $0 = Version(runs: [], state: nil) }
+        damage.store(false, ordering: .relaxed)
+        isDamageRecorded = false
+        try sweep(except: [])
+    }
+
+    /// Makes the index in a directory none: what is left of it is removed when it is opened.
+    static func destroy(_ directory: String, _ fileSystem: any FileSystem) throws(FileError) {
+        do throws(FileError) {
+            try fileSystem.remove(RunManifest.path(directory))
+        } catch {
+            guard error.errno == ENOENT else { throw error }
+        }
+        try fileSystem.syncDirectory(directory)
+    }
+
+    func close() {
+        abandonMerge()
+    }
+
+    /// Removes files that no manifest names: of a crash in the middle, or of another format.
+    private func sweep(except runs: Set<UInt64>) throws(DeviceLogError) {
+        let known = Set(runs.map { "\($0).run" }).union(["manifest"])
+        do {
+            for name in try fileSystem.list(directory) where !known.contains(name) {
+                try fileSystem.remove("\(directory)/\(name)")
+            }
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+/// Which runs make up the index, and what it stands for. The file is replaced as a whole: what it says is durable, all of it.
+struct RunManifest {
+    private static let magic: UInt64 = 0x5844_4E49_5854_4652
+    private static let version: UInt32 = 1
+    /// Far more than there can be.
+    private static let limit = 64 << 20
+
+    /// The newest first.
+    var runs: [UInt64]
+    /// The next run gets this number.
+    var nextRun: UInt64
+    var state: IndexState
+    /// A block of a run could not be read: the index is to be rebuilt.
+    var isDamaged: Bool
+
+    /// Nil when there is none; throws `.corrupt` when it is damaged.
+    static func read(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) -> RunManifest? {
+        let bytes: [UInt8]?
+        do { bytes = try fileSystem.readFile(path(directory), limit: limit) } catch { throw DeviceLogError(error) }
+        guard let bytes else { return nil }
+        guard let manifest = bytes.withUnsafeBytes({ decode($0) }) else { throw .corrupt }
+        return manifest
+    }
+
+    /// The files of its runs are durable; their directory entries are made so here.
+    func write(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) {
+        let temporary = Self.path(directory) + ".new"
+        do throws(FileError) {
+            let file = try fileSystem.open(temporary, .create)
+            try encoded.withBytes { (bytes) throws(FileError) in try file.write(bytes, at: 0) }
+            try file.sync()
+            try fileSystem.syncDirectory(directory)
+            try fileSystem.rename(temporary, to: Self.path(directory))
+            try fileSystem.syncDirectory(directory)
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+
+    static func path(_ directory: String) -> String { "\(directory)/manifest" }
+
+    private var encoded: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(little: Self.magic)
+        bytes.append(little: Self.version)
+        bytes.append(isDamaged ? 1 : 0)
+        bytes.append(little: nextRun)
+        bytes.append(little: UInt32(runs.count))
+        for run in runs { bytes.append(little: run) }
+        let state = IndexCoding.encode(state)
+        bytes.append(little: UInt32(state.count))
+        bytes.append(contentsOf: state)
+        bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
+        return bytes
+    }
+
+    private static func decode(_ bytes: UnsafeRawBufferPointer) -> RunManifest? {
+        guard bytes.count >= 4, let base = bytes.baseAddress else { return nil }
+        let body = bytes.part(0, bytes.count - 4)
+        guard CRC32C.checksum(body) == base.get(UInt32.self, at: body.count) else { return nil }
+        var reader = ByteReader(body)
+        guard reader.next(UInt64.self) == magic, reader.next(UInt32.self) == version,
+            let isDamaged = reader.next(UInt8.self), let nextRun = reader.next(UInt64.self),
+            let count = reader.next(UInt32.self)
+        else { return nil }
+        var runs: [UInt64] = []
+        for _ in 0..<count {
+            guard let run = reader.next(UInt64.self) else { return nil }
+            runs.append(run)
+        }
+        guard let length = reader.next(UInt32.self), let bytes = reader.next(count: Int(length)),
+            reader.remaining == 0, let state = IndexCoding.state(bytes)
+        else { return nil }
+        return RunManifest(runs: runs, nextRun: nextRun, state: state, isDamaged: isDamaged != 0)
+    }
+}
