@@ -110,12 +110,13 @@ extension DeviceLog {
     package func close() {
         let (threads, wasClosed) = state.withLock { state in
             defer { state.isClosed = true }
-            return ([state.commitThread, state.maintenanceThread], state.isClosed)
+            return (state.threads, state.isClosed)
         }
         guard !wasClosed else { return }
         queue.close()
         maintenance.raise()
-        for thread in threads { thread?.join() }
+        compaction.raise()
+        for thread in threads { thread.join() }
         while stream.commitOnce() {}
         removeRetiredBlobs()
         stream.seal()

@@ -22,14 +22,14 @@ package final class DeviceLog: Sendable {
     let space: SpaceGauge
     let unconfirmed: Unconfirmed
     let maintenance = Signal()
+    let compaction = Signal()
     let state: Mutex<State>
     /// Held by whoever writes to the index.
     let flushing = Mutex(())
 
     struct State {
         var lock: (any File)?
-        var commitThread: DeviceThread?
-        var maintenanceThread: DeviceThread?
+        var threads: [DeviceThread] = []
         var unconfirmedAfterRestart: [ObjectKey]
         /// Until these keys are taken, their writes count as not confirmed.
         var restartFloor: LogPosition?
@@ -274,10 +274,20 @@ package final class DeviceLog: Sendable {
     }
 
     func perform(_ operation: Operation) -> WriteOutcome {
-        let completion = BlockingCompletion()
-        let queued = QueuedOperation(operation: operation, completion: completion, size: 0)
-        if let error = queue.append(queued, limited: false) { return .failed(error) }
-        return finish(completion)
+        perform([operation])[0]
+    }
+
+    /// Submits all of them at once, and waits for all.
+    func perform(_ operations: [Operation]) -> [WriteOutcome] {
+        let completions = operations.map { operation in
+            let completion = BlockingCompletion()
+            let queued = QueuedOperation(operation: operation, completion: completion, size: 0)
+            if let error = queue.append(queued, limited: false) {
+                completion.deliver([FinishedWrite(completion: completion, outcome: .failed(error))])
+            }
+            return completion
+        }
+        return completions.map { finish($0) }
     }
 
     private func finish(_ completion: BlockingCompletion) -> WriteOutcome {

@@ -1,3 +1,4 @@
+import Foundation
 import NIOCore
 import Testing
 
@@ -115,6 +116,41 @@ struct DeviceLogTests {
 }
 
 extension DeviceLogTests {
+    /// Commits wait for the index and compaction waits for commits: nobody may wait in a circle.
+    @Test func compactionUnderLoadDoesNotHang() throws {
+        var configuration = Configuration.test
+        configuration.driver = .threads
+        configuration.segmentSize = 64 << 10
+        configuration.memoryEntries = 20
+        configuration.gatherMicroseconds = 0
+        configuration.compactionPeriod = .zero
+        let log = try open(configuration)
+        let isOver = DispatchSemaphore(value: 0)
+        Thread {
+            for round in 1...40 as ClosedRange<UInt64> {
+                let answers = Answers()
+                for number in 0..<200 as Range<UInt64> {
+                    let body = ByteBuffer(repeating: UInt8(round), count: 300)
+                    log.submit(
+                        .put(key(number), timestamp: round, metadata: bytes("m"), body: .inline(body)),
+                        completion: answers)
+                }
+                _ = log.perform(.pending(payload: bytes("end")))
+                for outcome in answers.outcomes { outcome.confirm(log) }
+            }
+            isOver.signal()
+        }.start()
+        guard isOver.wait(timeout: DispatchTime.now() + 60.0) == .success else {
+            Issue.record("it hangs: \(log.statistics())")
+            return
+        }
+        log.close()
+        let again = try open()
+        #expect(again.statistics().objects == 200)
+        #expect(try again.verifyIndex())
+        again.close()
+    }
+
     /// Many submitters, small segments, flushes and compaction in the background at once.
     @Test func threadsCompactWhileWriting() throws {
         var configuration = Configuration.test

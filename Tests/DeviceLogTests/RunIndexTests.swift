@@ -195,7 +195,7 @@ private struct LayerWriter {
     }
 
     mutating func next(_ random: inout SeededGenerator, over model: MemoryIndex) -> IndexChanges {
-        let layer = MemoryLayer()
+        let layer = MemoryLayer(rows: 40)
         for _ in 0..<Int.random(in: 0...40, using: &random) {
             clock += 1
             let location = RecordLocation(segment: 1, offset: UInt32(clock), length: 5)
@@ -209,14 +209,17 @@ private struct LayerWriter {
             case 4...7:
                 let table = table(.random(in: 0..<Self.tables, using: &random))
                 let name = Self.name(.random(in: 0..<Self.names, using: &random))
-                let old = name.withUnsafeBytes { layer.row(table, $0) ?? model.row(table, $0) }
+                let (hash, old) = name.withUnsafeBytes { name in
+                    let hash = MemoryLayer.hash(table, name)
+                    return (hash, layer.row(table, name, hash: hash) ?? model.row(table, name))
+                }
                 let kind: StoredRow.Kind = Int.random(in: 0..<3, using: &random) == 0 ? .deleted : .live
                 let value = [UInt8](repeating: 1, count: .random(in: 0..<9, using: &random) == 0 ? 9000 : 30)
                 layer.setRow(
                     table, name,
                     StoredRow(
                         timestamp: clock, kind: kind, bucket: 0, bytes: 1, count: 1, record: location, value: value),
-                    hidesOther: old.map { $0.kind != kind } ?? false)
+                    hash: hash, hidesOther: old.map { $0.kind != kind } ?? false)
             case 8:
                 layer.tables[table(.random(in: 0..<Self.tables, using: &random))] = TableState(info: [
                     UInt8(clock % 256)

@@ -9,12 +9,14 @@ final class Changes {
     struct RowChange {
         var table: TableKey
         var name: [UInt8]
+        /// By `MemoryLayer.hash`.
+        var hash: UInt64
         var old: StoredRow?
         var new: StoredRow
     }
 
     private let catalog: Catalog
-    let layer = MemoryLayer()
+    let layer = MemoryLayer(rows: 256)
     private(set) var objects: [ObjectChange] = []
     private(set) var rows: [RowChange] = []
     private(set) var liveBytes: [(segment: UInt32, bytes: Int64)] = []
@@ -40,8 +42,11 @@ final class Changes {
     }
 
     func row(_ table: TableKey, _ name: [UInt8]) throws(DeviceLogError) -> StoredRow? {
-        if let row = name.withUnsafeBytes({ layer.row(table, $0) }) { return row }
-        return try catalog.row(table, name)
+        try name.withBytes { (name) throws(DeviceLogError) in
+            let hash = MemoryLayer.hash(table, name)
+            if let row = layer.row(table, name, hash: hash) { return row }
+            return try catalog.row(table, name, hash: hash)
+        }
     }
 
     func table(_ key: TableKey) throws(DeviceLogError) -> TableState {
@@ -83,8 +88,9 @@ final class Changes {
         state.stats.digest ^= new.digest(named: name)
         state.stats.lastChange = max(state.stats.lastChange, new.timestamp)
         layer.tables[table] = state
-        layer.setRow(table, name, new, hidesOther: false)
-        rows.append(RowChange(table: table, name: name, old: old, new: new))
+        let hash = name.withUnsafeBytes { MemoryLayer.hash(table, $0) }
+        layer.setRow(table, name, new, hash: hash, hidesOther: false)
+        rows.append(RowChange(table: table, name: name, hash: hash, old: old, new: new))
     }
 
     func set(_ table: TableKey, info: [UInt8], record: RecordLocation) throws(DeviceLogError) {

@@ -3,7 +3,9 @@ internal import Glibc
 internal import Logging
 internal import Synchronization
 
-/// The two threads of a device in production: one that commits, one for everything that may take its time.
+/// The threads of a device in production: one that commits, one that keeps index and log ready for it, one that compacts.
+///
+/// The commit thread may wait for the maintenance, and compaction for commits: so the maintenance waits for nobody.
 extension DeviceLog {
     private static let maintenancePeriod = 1000
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
@@ -14,10 +16,8 @@ extension DeviceLog {
     func startThreads() {
         let commit = DeviceThread(name: "commit") { [weak self] in self?.runCommits() }
         let maintenance = DeviceThread(name: "maintenance") { [weak self] in self?.runMaintenance() }
-        state.withLock { state in
-            state.commitThread = commit
-            state.maintenanceThread = maintenance
-        }
+        let compaction = DeviceThread(name: "compaction") { [weak self] in self?.runCompaction() }
+        state.withLock { $0.threads = [commit, maintenance, compaction] }
     }
 
     private func runCommits() {
@@ -51,9 +51,7 @@ extension DeviceLog {
     }
 
     private func runMaintenance() {
-        let period = UInt64(clamping: configuration.compactionPeriod.components.seconds) * 1_000_000_000
         var wantsTrim = false
-        var nextCompaction = Monotonic.nanoseconds() + period
         var load = LoadWatch(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
         while !state.withLock({ $0.isClosed }) {
             maintenance.wait(milliseconds: Self.maintenancePeriod)
@@ -77,18 +75,24 @@ extension DeviceLog {
                 kernel_give_back_memory()
                 wantsTrim = false
             }
-            if now >= nextCompaction {
-                compactAll()
-                nextCompaction = Monotonic.nanoseconds() + period
-            }
+        }
+    }
+
+    private func runCompaction() {
+        let period = configuration.compactionPeriod.components
+        let milliseconds = period.seconds * 1000 + period.attoseconds / 1_000_000_000_000_000
+        while !state.withLock({ $0.isClosed }) {
+            compaction.wait(milliseconds: Int(max(1, milliseconds)))
+            compactAll()
         }
     }
 
     private func compactAll() {
         do {
-            while try compact() {}
+            while try !state.withLock({ $0.isClosed }) && compact() {}
             try recycleEmptySegments()
         } catch {
+            if state.withLock({ $0.isClosed }) { return }
             logger.warning("Compaction stopped", metadata: ["error": "\(error)"])
         }
     }

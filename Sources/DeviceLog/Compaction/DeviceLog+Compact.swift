@@ -6,7 +6,7 @@ extension DeviceLog {
     /// Records copied between two waits for the commit stream.
     private static let stride = 64
 
-    /// Empties the segment with the most garbage, if any has enough; false when there was nothing to do. Blocks for
+    /// Empties the segment with the most garbage, if any has enough; false when nothing was or could be given back. Blocks for
     /// as long as the copying takes; one caller at a time. The space is free after the next flush of the index, which
     /// it starts.
     @discardableResult
@@ -28,7 +28,8 @@ extension DeviceLog {
         }
         try flushCovering()
         try recycleEmptySegments()
-        return true
+        // Writes that were not confirmed hold it back: later then.
+        return try segmentSizes()[segment] == nil
     }
 
     /// Gives up the segments that nothing refers to, in memory or in the index. After a flush.
@@ -49,9 +50,11 @@ extension DeviceLog {
         }
     }
 
-    private var oldestUnconfirmedSegment: UInt32 {
+    private var oldestUnconfirmedSegment: UInt32 { oldestUnconfirmed?.segment ?? .max }
+
+    private var oldestUnconfirmed: LogPosition? {
         let floor = state.withLock { $0.restartFloor }
-        return [floor, unconfirmed.oldest].compactMap { $0?.segment }.min() ?? .max
+        return [floor, unconfirmed.oldest].compactMap { $0 }.min()
     }
 
     private func compactionCandidate() throws(DeviceLogError) -> UInt32? {
@@ -86,8 +89,12 @@ extension DeviceLog {
     }
 
     private func relocate(_ headers: [RecordHeader]) throws(DeviceLogError) {
-        for header in headers where header.kind != .pendingDone {
-            switch perform(.relocate(header)) {
+        let headers = headers.filter { $0.kind != .pendingDone }
+        for (header, outcome) in zip(headers, perform(headers.map { .relocate($0) })) {
+            var outcome = outcome
+            // What it belongs to was written in the same batch: now that can be read.
+            if case .failed(.busy) = outcome { outcome = perform(.relocate(header)) }
+            switch outcome {
             case .failed(.corrupt):
                 guard header.kind == .put || header.kind == .metadata else { continue }
                 _ = perform(.quarantine(header.objectKey, header.location))
@@ -98,10 +105,12 @@ extension DeviceLog {
         }
     }
 
-    /// Waits until the index covers everything that is committed now.
+    /// Waits until the index covers everything that is committed now, and knows of all that is confirmed now.
     private func flushCovering() throws(DeviceLogError) {
         let head = stream.writer.head
-        while try catalog.index.state()?.covered ?? .start < head {
+        let floor = min(oldestUnconfirmed ?? head, head)
+        while true {
+            if let state = try catalog.index.state(), state.covered >= head, state.unconfirmed >= floor { return }
             try flushIndex()
             if case .threads = configuration.driver {
                 Pause.milliseconds(5)

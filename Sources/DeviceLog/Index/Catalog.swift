@@ -6,7 +6,7 @@ internal import Synchronization
 /// Reads come from any thread. Changes come from the commit stream only, after their batch is durable.
 final class Catalog: Sendable {
     struct Memory {
-        var active = MemoryLayer()
+        var active = Memory.emptyLayer()
         /// On its way to the index.
         var flushing: IndexChanges?
         let digests = Digests()
@@ -15,6 +15,8 @@ final class Catalog: Sendable {
         var nextPending: UInt64 = 1
         /// Blobs whose records are superseded, to be removed.
         var retiredBlobs: [UInt64] = []
+
+        static func emptyLayer() -> MemoryLayer { MemoryLayer(rows: 1 << 16) }
     }
 
     let index: any IndexStore
@@ -45,9 +47,18 @@ final class Catalog: Sendable {
 
     func row(_ table: TableKey, _ name: [UInt8]) throws(DeviceLogError) -> StoredRow? {
         try name.withBytes { (name) throws(DeviceLogError) in
-            let row = memory.withLock { $0.active.row(table, name) ?? $0.flushing?.layer.row(table, name) }
-            return if let row { row } else { try index.row(table, name) }
+            try row(table, name, hash: MemoryLayer.hash(table, name))
         }
+    }
+
+    /// - Parameter hash: by `MemoryLayer.hash`.
+    func row(
+        _ table: TableKey, _ name: UnsafeRawBufferPointer, hash: UInt64
+    ) throws(DeviceLogError) -> StoredRow? {
+        let row = memory.withLock { memory in
+            memory.active.row(table, name, hash: hash) ?? memory.flushing?.layer.row(table, name, hash: hash)
+        }
+        return if let row { row } else { try index.row(table, name) }
     }
 
     func table(_ key: TableKey) throws(DeviceLogError) -> TableState? {
@@ -98,7 +109,7 @@ final class Catalog: Sendable {
             }
             for change in changes.rows {
                 active.setRow(
-                    change.table, change.name, change.new,
+                    change.table, change.name, change.new, hash: change.hash,
                     hidesOther: change.old.map { $0.kind != change.new.kind } ?? false)
                 if change.old?.kind == .live { memory.counters.rows -= 1 }
                 if change.new.kind == .live { memory.counters.rows += 1 }
@@ -130,7 +141,7 @@ final class Catalog: Sendable {
                 counters: memory.counters, liveBytes: memory.liveBytes)
             let changes = IndexChanges(layer: memory.active, digests: memory.digests.takeDirty(), state: state)
             memory.flushing = changes
-            memory.active = MemoryLayer()
+            memory.active = Memory.emptyLayer()
             return changes
         }
     }

@@ -15,12 +15,10 @@ enum IndexCoding {
         bytes.storeBytes(of: key.hash.low.bigEndian, toByteOffset: 9, as: UInt64.self)
     }
 
-    static func key(_ table: TableKey) -> [UInt8] {
-        var bytes: [UInt8] = [table.kind.rawValue]
-        bytes.reserveCapacity(tableKeySize + 64)
-        withUnsafeBytes(of: table.hash.high.bigEndian) { bytes.append(contentsOf: $0) }
-        withUnsafeBytes(of: table.hash.low.bigEndian) { bytes.append(contentsOf: $0) }
-        return bytes
+    static func key(_ table: TableKey, to bytes: UnsafeMutableRawPointer) {
+        bytes.storeBytes(of: table.kind.rawValue, as: UInt8.self)
+        bytes.storeBytes(of: table.hash.high.bigEndian, toByteOffset: 1, as: UInt64.self)
+        bytes.storeBytes(of: table.hash.low.bigEndian, toByteOffset: 9, as: UInt64.self)
     }
 
     static func objectKey(_ bytes: UnsafeRawBufferPointer) -> ObjectKey? {

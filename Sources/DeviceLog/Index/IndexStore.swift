@@ -38,8 +38,10 @@ struct IndexChanges {
 /// What was committed since a flush. Not synchronised: `Catalog` does that.
 final class MemoryLayer: @unchecked Sendable {
     let objects = ObjectTable()
-    var rows: [TableKey: SortedRows] = [:]
-    var rowCount = 0
+    private(set) var rows: [TableKey: SortedRows] = [:]
+    private(set) var rowCount = 0
+    /// Most rows that are written are new: this tells so without a search.
+    private var rowFilter: KeyFilter
     var tables: [TableKey: TableState] = [:]
     /// Nil: done.
     var pending: [UInt64: PendingEntry?] = [:]
@@ -49,12 +51,23 @@ final class MemoryLayer: @unchecked Sendable {
     var count: Int { objects.count + rowCount + tables.count + pending.count }
     var isEmpty: Bool { count == 0 && blobs.isEmpty }
 
-    func row(_ table: TableKey, _ name: UnsafeRawBufferPointer) -> StoredRow? {
-        rows[table]?.find(name)
+    /// - Parameter rows: about so many will be in it.
+    init(rows: Int) {
+        rowFilter = KeyFilter(keys: rows)
+    }
+
+    /// - Parameter hash: by `hash(table, name)`.
+    func row(_ table: TableKey, _ name: UnsafeRawBufferPointer, hash: UInt64) -> StoredRow? {
+        rowFilter.mayContain(hash) ? rows[table]?.find(name) : nil
+    }
+
+    static func hash(_ table: TableKey, _ name: UnsafeRawBufferPointer) -> UInt64 {
+        IndexSpace.rows.withKey(table, name) { KeyFilter.hash(UnsafeRawBufferPointer($0)) }
     }
 
     /// - Parameter hidesOther: whether a row of the other kind was there, here or below.
-    func setRow(_ table: TableKey, _ name: [UInt8], _ row: StoredRow, hidesOther: Bool) {
+    func setRow(_ table: TableKey, _ name: [UInt8], _ row: StoredRow, hash: UInt64, hidesOther: Bool) {
+        rowFilter.insert(hash)
         let sorted: SortedRows
         if let known = rows[table] {
             sorted = known
@@ -70,8 +83,11 @@ final class MemoryLayer: @unchecked Sendable {
     /// Empties the layer for the next batch.
     func removeAll() {
         objects.removeAll()
-        if !rows.isEmpty { rows.removeAll(keepingCapacity: true) }
-        rowCount = 0
+        if rowCount > 0 {
+            rows.removeAll(keepingCapacity: true)
+            rowFilter.removeAll()
+            rowCount = 0
+        }
         if !tables.isEmpty { tables.removeAll(keepingCapacity: true) }
         if !pending.isEmpty { pending.removeAll(keepingCapacity: true) }
         if !blobs.isEmpty { blobs.removeAll(keepingCapacity: true) }

@@ -16,11 +16,25 @@ enum IndexSpace: UInt8 {
     }
 
     func key(_ table: TableKey) -> [UInt8] {
-        [rawValue] + IndexCoding.key(table)
+        var key = [UInt8](repeating: rawValue, count: 1 + IndexCoding.tableKeySize)
+        key.withUnsafeMutableBytes { IndexCoding.key(table, to: $0.baseAddress! + 1) }
+        return key
     }
 
-    func key(_ table: TableKey, _ name: UnsafeRawBufferPointer) -> [UInt8] {
-        key(table) + name
+    /// Calls with the key of a row, without an allocation for names of usual length.
+    func withKey<Value, Failure: Error>(
+        _ table: TableKey, _ name: UnsafeRawBufferPointer,
+        _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let prefix = 1 + IndexCoding.tableKeySize
+        return try withUnsafeTemporaryBytes(prefix + name.count) { (bytes) throws(Failure) in
+            bytes[0] = rawValue
+            IndexCoding.key(table, to: bytes.baseAddress! + 1)
+            if let start = name.baseAddress {
+                (bytes.baseAddress! + prefix).copyMemory(from: start, byteCount: name.count)
+            }
+            return try body(bytes)
+        }
     }
 
     func key(_ number: UInt64) -> [UInt8] {

@@ -20,6 +20,10 @@ struct KeyFilter: Sendable {
         self.words = words
     }
 
+    mutating func removeAll() {
+        words.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+    }
+
     mutating func insert(_ hash: UInt64) {
         var bits = Self.spread(hash)
         let line = self.line(of: hash)
@@ -44,9 +48,14 @@ struct KeyFilter: Sendable {
     }
 
     /// What `insert` and `mayContain` take, the same for all filters. Part of the format on disk.
+    ///
+    /// - Parameter key: begins with the number of its space. Those of rows and of deleted rows count as the same: who looks for a row looks
+    ///   in both.
     static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
-        var hash = UInt64(key.count) &* 0x9E37_79B9_7F4A_7C15
-        var position = 0
+        var space = key.first ?? 0
+        if space == IndexSpace.deletedRows.rawValue { space = IndexSpace.rows.rawValue }
+        var hash = (UInt64(space) << 32 | UInt64(key.count)) &* 0x9E37_79B9_7F4A_7C15
+        var position = 1
         while position + 8 <= key.count {
             hash = mix(hash ^ UInt64(littleEndian: key.loadUnaligned(fromByteOffset: position, as: UInt64.self)))
             position += 8

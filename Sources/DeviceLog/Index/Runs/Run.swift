@@ -65,15 +65,11 @@ final class Run: Sendable {
         return block
     }
 
-    /// What the run has under a key.
-    ///
-    /// - Parameters:
-    ///   - hash: of the key, by `KeyFilter`.
-    ///   - decode: gives nil for a damaged value.
+    /// What the run has under a key; `decode` gives nil for a damaged value. Ask the filter first.
     func find<Value>(
-        _ key: UnsafeRawBufferPointer, hash: UInt64, _ decode: (UnsafeRawBufferPointer) -> Value?
+        _ key: UnsafeRawBufferPointer, _ decode: (UnsafeRawBufferPointer) -> Value?
     ) throws(DeviceLogError) -> Found<Value> {
-        guard tail.filter.mayContain(hash), let block = tail.fences.block(of: key) else { return .absent }
+        guard let block = tail.fences.block(of: key) else { return .absent }
         return try withUnsafeTemporaryBytes(length(ofBlock: block)) { (buffer) throws(DeviceLogError) in
             let block = try read(block: block, into: buffer)
             guard let place = block.place(of: key) else { throw .corrupt }

@@ -67,10 +67,21 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     }
 
     func row(_ table: TableKey, _ name: UnsafeRawBufferPointer) throws(DeviceLogError) -> StoredRow? {
-        for space in [IndexSpace.rows, .deletedRows] {
-            if let row = try find(space.key(table, name), IndexCoding.row) { return row }
+        try IndexSpace.rows.withKey(table, name) { (key) throws(DeviceLogError) in
+            let hash = KeyFilter.hash(UnsafeRawBufferPointer(key))
+            return try noting { () throws(DeviceLogError) in
+                // A run that has a row has it in one of the two spaces, and perhaps its removal from the other.
+                for run in version.runs where run.tail.filter.mayContain(hash) {
+                    for space in [IndexSpace.rows, .deletedRows] {
+                        key[0] = space.rawValue
+                        if case .value(let row) = try run.find(UnsafeRawBufferPointer(key), IndexCoding.row) {
+                            return row
+                        }
+                    }
+                }
+                return nil
+            }
         }
-        return nil
     }
 
     func table(_ key: TableKey) throws(DeviceLogError) -> TableState? {
@@ -96,8 +107,8 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     ) throws(DeviceLogError) -> Value? {
         let hash = KeyFilter.hash(key)
         return try noting { () throws(DeviceLogError) in
-            for run in version.runs {
-                switch try run.find(key, hash: hash, decode) {
+            for run in version.runs where run.tail.filter.mayContain(hash) {
+                switch try run.find(key, decode) {
                 case .absent: continue
                 case .removed: return nil
                 case .value(let value): return value
