@@ -80,10 +80,11 @@ extension DeviceLog {
         }
     }
 
-    /// Lets the index merge what is due, until a flush waits; false when that failed.
+    /// Lets the index merge what is due, until a flush waits; false when that failed. Not with the space that is kept for deletes.
     @discardableResult
     func tidyIndex() -> Bool {
-        flushing.withLock { _ in
+        guard !space.isAtReserve() else { return false }
+        return flushing.withLock { _ in
             do throws(DeviceLogError) {
                 try catalog.index.tidy { catalog.isFlushing || state.withLock { $0.isClosed } }
                 return true
@@ -125,12 +126,15 @@ extension DeviceLog {
                 try finishFlush()
                 beginFlush()
                 try finishFlush()
-                if state.withLock({ $0.isIndexDamaged }) { try catalog.index.erase() }
             } catch {
                 logger.error("Closed without the index", metadata: ["error": "\(error)"])
             }
         }
-        catalog.index.close()
+        do {
+            try catalog.index.close(erasing: state.withLock { $0.isIndexDamaged })
+        } catch {
+            logger.error("The damaged index cannot be removed", metadata: ["error": "\(error)"])
+        }
         state.withLock { $0.lock = nil }
     }
 

@@ -82,21 +82,21 @@ package final class DeviceLog: Sendable {
         self.directory = directory
         self.configuration = configuration
         self.logger = logger
-        catalog = Catalog(index: index)
         files = SegmentFiles(
             directory: directory.log, fileSystem: directory.fileSystem,
             maximumSpares: configuration.maximumSpareSegments)
-        let recovered = try Recovery(catalog: catalog, files: files, configuration: configuration, logger: logger).run()
-        blobs = BlobFiles(
-            directory: directory.blobs, fileSystem: directory.fileSystem,
-            first: UInt64(recovered.nextSegment) << 32)
-        let catalog = catalog
-        let unused = try blobs.unused { (id) throws(DeviceLogError) in try catalog.hasBlob(id) }
-        if !unused.isEmpty {
-            logger.info("Blobs without a record are removed", metadata: ["blobs": "\(unused.count)"])
-            // By the maintenance: giving back the space of large files takes seconds, and a start waits for nothing.
-            catalog.memory.withLock { $0.retiredBlobs += unused }
+        let found: Found
+        do {
+            found = try Self.recover(index, files, directory, configuration, logger)
+        } catch {
+            guard error == .corrupt else { throw error }
+            logger.error("The index is damaged and is rebuilt from the log")
+            try index.erase()
+            found = try Self.recover(index, files, directory, configuration, logger)
         }
+        let recovered = found.recovered
+        catalog = found.catalog
+        blobs = found.blobs
         reader = RecordReader(files: files)
         queue = WriteQueue(
             maximumWrites: configuration.maximumQueuedWrites, maximumBytes: configuration.maximumQueuedBytes)
@@ -113,6 +113,30 @@ package final class DeviceLog: Sendable {
             State(
                 lock: lock, unconfirmedAfterRestart: recovered.unconfirmed,
                 restartFloor: recovered.oldestUnconfirmed, flushedSegment: recovered.lastSegment))
+    }
+
+    private struct Found {
+        let catalog: Catalog
+        let blobs: BlobFiles
+        let recovered: Recovery.Result
+    }
+
+    /// Brings index, log and blobs together; throws `.corrupt` when the index is damaged.
+    private static func recover(
+        _ index: any IndexStore, _ files: SegmentFiles, _ directory: DeviceDirectory, _ configuration: Configuration,
+        _ logger: Logger
+    ) throws(DeviceLogError) -> Found {
+        let catalog = Catalog(index: index)
+        let recovered = try Recovery(catalog: catalog, files: files, configuration: configuration, logger: logger).run()
+        let blobs = BlobFiles(
+            directory: directory.blobs, fileSystem: directory.fileSystem, first: UInt64(recovered.nextSegment) << 32)
+        let unused = try blobs.unused { (id) throws(DeviceLogError) in try catalog.hasBlob(id) }
+        if !unused.isEmpty {
+            logger.info("Blobs without a record are removed", metadata: ["blobs": "\(unused.count)"])
+            // By the maintenance: giving back the space of large files takes seconds, and a start waits for nothing.
+            catalog.memory.withLock { $0.retiredBlobs += unused }
+        }
+        return Found(catalog: catalog, blobs: blobs, recovered: recovered)
     }
 
     /// A damaged index is removed: the log has everything.

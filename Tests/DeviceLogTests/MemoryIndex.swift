@@ -102,7 +102,7 @@ final class MemoryIndex: IndexStore {
 
     func erase() { contents.withLock { $0 = Contents() } }
     func tidy(until isDue: () -> Bool) {}
-    func close() {}
+    func close(erasing: Bool) { if erasing { erase() } }
 }
 
 /// Whether a seek moves the scan forward; one that does not is a step to the next row.

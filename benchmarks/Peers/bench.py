@@ -116,6 +116,8 @@ class Run:
             return
         system.objects = self.options.objects if name == "ringfort" else self.options.peer_objects
         self.note(name, "fill", {"objects": system.objects, "per_second": load.fill()})
+        if "get" in rows:
+            self.note(name, "walk", {"objects": system.objects, "per_second": load.walk()})
         if hasattr(system, "fill_listing") and "list" in rows:
             system.fill_listing()
         elif "list" in rows:

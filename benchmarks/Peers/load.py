@@ -77,20 +77,27 @@ class Load:
 
     def fill(self):
         """Writes the key set; objects per second."""
+        return self._all_keys("fill", size=SMALL)
+
+    def walk(self):
+        """Reads the key set once, so that `get` measures a working set that has been in use; objects per second."""
+        return self._all_keys("walk")
+
+    def _all_keys(self, op, **more):
         base, count, start = self.system.container("keys"), self.system.objects, 0
         begun = time.monotonic()
         while start < count:
             # wrk runs for its whole time, so there are slices; each goes on where the last one ended.
             left = (count - start + 1) // 2
-            result = self._wrk(FILL_SLICE, op="fill", base=base, size=SMALL, start=start, threads=2, limit=left)
+            result = self._wrk(FILL_SLICE, op=op, base=base, start=start, threads=2, limit=left, **more)
             done = min(result["n"])
             if result["bad"] > CLIENTS + result["good"] // 100:
                 raise SystemExit(
-                    f"{self.system.name}: {result['bad']} of {result['bad'] + result['good']} writes failed"
+                    f"{self.system.name}: {result['bad']} of {result['bad'] + result['good']} requests failed"
                 )
             if done >= left - 1 and result["good"] >= 2 * left - CLIENTS:
                 break
-            # What was under way when the slice ended is written again.
+            # What was under way when the slice ended is asked for again.
             start += 2 * max(0, done - CLIENTS // 2 - 1)
         return count / (time.monotonic() - begun)
 

@@ -1,11 +1,12 @@
 -- What wrk asks for. Arguments after `--` as key=value:
---   op     put: new names | get: names of the key set | fill: the key set, from `start` on | static: `base` itself
+--   op     put: new names | get: names of the key set | static: `base` itself
+--          fill: writes the key set, from `start` on | walk: reads it, likewise
 --   base   path of the container, such as /v1/AUTH_bench/keys
 --   token  X-Auth-Token (optional)
 --   keys   size of the key set (get)
 --   size   bytes of a body (put, fill)
 --   seed   makes the new names of this run its own (put)
---   start, limit, threads   first key, keys of each thread, number of threads (fill)
+--   start, limit, threads   first key, keys of each thread, number of threads (fill, walk)
 local threads = {}
 function setup(thread)
   thread:set("id", #threads)
@@ -49,11 +50,13 @@ function ops.get()
   return wrk.format("GET", string.format("%s/obj-%08d", cfg.base, math.random(0, cfg.keys - 1)), headers)
 end
 function ops.static() return wrk.format("GET", cfg.base, headers) end
-function ops.fill()
+local function next_key()
   local key = cfg.start + n * cfg.threads + id
   if n < limit - 1 then n = n + 1 end
-  return wrk.format("PUT", string.format("%s/obj-%08d", cfg.base, key), headers, body)
+  return string.format("%s/obj-%08d", cfg.base, key)
 end
+function ops.fill() return wrk.format("PUT", next_key(), headers, body) end
+function ops.walk() return wrk.format("GET", next_key(), headers) end
 
 local probed = false
 function request()

@@ -16,7 +16,8 @@ final class Changes {
     }
 
     private let catalog: Catalog
-    let layer = MemoryLayer(rows: 256)
+    /// Of one batch: every end of a pending update has to be told.
+    let layer = MemoryLayer(rows: 256, firstPending: .max)
     private(set) var objects: [ObjectChange] = []
     private(set) var rows: [RowChange] = []
     private(set) var liveBytes: [(segment: UInt32, bytes: Int64)] = []
@@ -105,7 +106,7 @@ final class Changes {
     func set(pending id: UInt64, from old: PendingEntry?, to new: PendingEntry?) {
         if let old { count(old.record, -1) }
         if let new { count(new.record, 1) }
-        layer.pending[id] = .some(new)
+        layer.set(pending: id, to: new)
     }
 
     private func count(_ record: RecordLocation, _ sign: Int64) {

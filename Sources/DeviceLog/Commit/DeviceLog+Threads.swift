@@ -67,9 +67,9 @@ extension DeviceLog {
             }
             removeRetiredBlobs()
             // Failures are logged where they happen, and tried again with the next round.
-            try? finishFlush()
+            var isFlushed = (try? finishFlush()) != nil
             // A flush that waits goes first; the merge then goes on where it was.
-            while tidyIndex(), catalog.isFlushing { try? finishFlush() }
+            while isFlushed, tidyIndex(), catalog.isFlushing { isFlushed = (try? finishFlush()) != nil }
             if wantsTrim, load.isIdle, catalog.waiting == 0 {
                 // What the load needed goes back to the system once it is over.
                 kernel_give_back_memory()

@@ -78,6 +78,13 @@ extension FileSystem {
         try file.sync()
     }
 
+    /// As `remove`; no error when there is no such file.
+    func removeIfThere(_ path: String) throws(FileError) {
+        do { try remove(path) } catch {
+            guard error.errno == ENOENT else { throw error }
+        }
+    }
+
     /// The whole content of a small file; nil when it does not exist.
     func readFile(_ path: String, limit: Int) throws(FileError) -> [UInt8]? {
         let file: any File

@@ -6,7 +6,7 @@ internal import Synchronization
 /// Reads come from any thread. Changes come from the commit stream only, after their batch is durable.
 final class Catalog: Sendable {
     struct Memory {
-        var active = Memory.emptyLayer()
+        var active = Memory.emptyLayer(firstPending: 1)
         /// On its way to the index.
         var flushing: IndexChanges?
         let digests = Digests()
@@ -16,7 +16,9 @@ final class Catalog: Sendable {
         /// Blobs whose records are superseded, to be removed.
         var retiredBlobs: [UInt64] = []
 
-        static func emptyLayer() -> MemoryLayer { MemoryLayer(rows: 1 << 16) }
+        static func emptyLayer(firstPending: UInt64) -> MemoryLayer {
+            MemoryLayer(rows: 1 << 16, firstPending: firstPending)
+        }
     }
 
     let index: any IndexStore
@@ -34,6 +36,7 @@ final class Catalog: Sendable {
             memory.counters = state.counters
             memory.liveBytes = state.liveBytes
             memory.nextPending = state.nextPending
+            memory.active.firstPending = state.nextPending
             for page in pages { memory.digests.load(page) }
         }
     }
@@ -116,7 +119,7 @@ final class Catalog: Sendable {
             }
             for (table, state) in changes.layer.tables { active.tables[table] = state }
             for (id, entry) in changes.layer.pending {
-                active.pending[id] = .some(entry)
+                active.set(pending: id, to: entry)
                 memory.nextPending = max(memory.nextPending, id + 1)
             }
             for (id, isLive) in changes.layer.blobs {
@@ -141,7 +144,7 @@ final class Catalog: Sendable {
                 counters: memory.counters, liveBytes: memory.liveBytes)
             let changes = IndexChanges(layer: memory.active, digests: memory.digests.takeDirty(), state: state)
             memory.flushing = changes
-            memory.active = Memory.emptyLayer()
+            memory.active = Memory.emptyLayer(firstPending: memory.nextPending)
             return changes
         }
     }

@@ -25,7 +25,10 @@ protocol IndexStore: AnyObject, Sendable {
     func tidy(until isDue: () -> Bool) throws(DeviceLogError)
     /// Makes it empty.
     func erase() throws(DeviceLogError)
-    func close()
+    /// Every read throws `.closed` from here on.
+    ///
+    /// - Parameter erasing: the next start finds none.
+    func close(erasing: Bool) throws(DeviceLogError)
 }
 
 /// What one flush moves from memory to the index.
@@ -44,21 +47,31 @@ final class MemoryLayer: @unchecked Sendable {
     private var rowFilter: KeyFilter
     var tables: [TableKey: TableState] = [:]
     /// Nil: done.
-    var pending: [UInt64: PendingEntry?] = [:]
+    private(set) var pending: [UInt64: PendingEntry?] = [:]
+    /// Updates of this number and above began in this layer: once done, nothing below has to be told.
+    var firstPending: UInt64 = 0
     /// False: no longer referred to.
     var blobs: [UInt64: Bool] = [:]
 
     var count: Int { objects.count + rowCount + tables.count + pending.count }
     var isEmpty: Bool { count == 0 && blobs.isEmpty }
 
-    /// - Parameter rows: about so many will be in it.
-    init(rows: Int) {
+    /// - Parameters:
+    ///   - rows: about so many will be in it.
+    ///   - firstPending: the number of the next pending update.
+    init(rows: Int, firstPending: UInt64) {
         rowFilter = KeyFilter(keys: rows)
+        self.firstPending = firstPending
     }
 
     /// - Parameter hash: by `hash(table, name)`.
     func row(_ table: TableKey, _ name: UnsafeRawBufferPointer, hash: UInt64) -> StoredRow? {
         rowFilter.mayContain(hash) ? rows[table]?.find(name) : nil
+    }
+
+    /// - Parameter entry: nil when the update is done.
+    func set(pending id: UInt64, to entry: PendingEntry?) {
+        if entry == nil, id >= firstPending { pending[id] = nil } else { pending[id] = .some(entry) }
     }
 
     static func hash(_ table: TableKey, _ name: UnsafeRawBufferPointer) -> UInt64 {

@@ -1,3 +1,6 @@
+internal import Glibc
+internal import Synchronization
+
 /// A sorted file of entries that never changes: what one flush or one merge wrote. Reads come from any thread.
 final class Run: Sendable {
     enum Found<Value> {
@@ -14,6 +17,10 @@ final class Run: Sendable {
     let size: Int64
     let tail: RunTail
     private let file: any File
+    private let damage = Atomic<Bool>(false)
+
+    /// A block of it could not be read.
+    var isDamaged: Bool { damage.load(ordering: .relaxed) }
 
     init(number: UInt64, file: any File, tail: RunTail, size: Int64) {
         self.number = number
@@ -43,7 +50,10 @@ final class Run: Sendable {
     ) throws(DeviceLogError) {
         guard offset >= 0 else { throw .corrupt }
         let count: Int
-        do { count = try file.read(into: buffer, at: offset) } catch { throw DeviceLogError(error) }
+        do { count = try file.read(into: buffer, at: offset) } catch {
+            // A bad sector is as good as wrong bytes.
+            throw error.errno == EIO ? .corrupt : DeviceLogError(error)
+        }
         guard count == buffer.count else { throw .corrupt }
     }
 
@@ -60,24 +70,36 @@ final class Run: Sendable {
     func read(block: Int, into buffer: UnsafeMutableRawBufferPointer) throws(DeviceLogError) -> RunBlock {
         let length = length(ofBlock: block)
         let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
-        try Self.fill(target, from: file, at: tail.fences.offsets[block])
-        guard let block = RunBlock(UnsafeRawBufferPointer(target)) else { throw .corrupt }
-        return block
+        do throws(DeviceLogError) {
+            try Self.fill(target, from: file, at: tail.fences.offsets[block])
+            guard let block = RunBlock(UnsafeRawBufferPointer(target)) else { throw .corrupt }
+            return block
+        } catch {
+            if error == .corrupt { damage.store(true, ordering: .relaxed) }
+            throw error
+        }
     }
 
     /// What the run has under a key; `decode` gives nil for a damaged value. Ask the filter first.
     func find<Value>(
         _ key: UnsafeRawBufferPointer, _ decode: (UnsafeRawBufferPointer) -> Value?
     ) throws(DeviceLogError) -> Found<Value> {
-        guard let block = tail.fences.block(of: key) else { return .absent }
-        return try withUnsafeTemporaryBytes(length(ofBlock: block)) { (buffer) throws(DeviceLogError) in
-            let block = try read(block: block, into: buffer)
-            guard let place = block.place(of: key) else { throw .corrupt }
-            guard place.isEqual else { return .absent }
-            guard let entry = block.entry(place.index) else { throw .corrupt }
-            if entry.isRemoved { return .removed }
-            guard let value = decode(entry.value) else { throw .corrupt }
-            return .value(value)
+        guard var number = tail.fences.block(of: key) else { return .absent }
+        while true {
+            let found: Found<Value>? = try withUnsafeTemporaryBytes(
+                length(ofBlock: number)
+            ) { (buffer) throws(DeviceLogError) in
+                let block = try read(block: number, into: buffer)
+                guard let place = block.place(of: key) else { throw .corrupt }
+                guard place.isEqual else { return place.index == 0 && tail.fences.isCut(number) ? nil : .absent }
+                guard let entry = block.entry(place.index) else { throw .corrupt }
+                if entry.isRemoved { return .removed }
+                guard let value = decode(entry.value) else { throw .corrupt }
+                return .value(value)
+            }
+            if let found { return found }
+            guard number > 0 else { return .absent }
+            number -= 1
         }
     }
 }

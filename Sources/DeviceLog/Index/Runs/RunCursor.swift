@@ -26,19 +26,30 @@ final class RunCursor {
     /// To the first entry that is not before `key`.
     func seek(atOrBehind key: UnsafeRawBufferPointer) throws(DeviceLogError) {
         guard run.blockCount > 0 else { return end() }
-        try load(run.tail.fences.block(of: key) ?? 0)
-        guard let place = view?.place(of: key) else { throw .corrupt }
-        index = place.index
+        index = try locate(key, in: run.tail.fences.block(of: key) ?? 0).index
         try settle(1)
     }
 
     /// To the last entry that is before `key`, or is of that key when that counts too.
     func seek(before key: UnsafeRawBufferPointer, orAt isIncluded: Bool) throws(DeviceLogError) {
         guard run.blockCount > 0, let block = run.tail.fences.block(of: key) else { return end() }
-        try load(block)
-        guard let place = view?.place(of: key) else { throw .corrupt }
+        let place = try locate(key, in: block)
         index = isIncluded && place.isEqual ? place.index : place.index - 1
         try settle(-1)
+    }
+
+    /// Loads the block where a key is or would be: the one that its fence says, or one before it when that is cut.
+    private func locate(
+        _ key: UnsafeRawBufferPointer, in first: Int
+    ) throws(DeviceLogError) -> (index: Int, isEqual: Bool) {
+        var number = first
+        while true {
+            try load(number)
+            guard let place = view?.place(of: key) else { throw .corrupt }
+            let isHere = place.isEqual || place.index > 0 || number == 0 || !run.tail.fences.isCut(number)
+            if isHere { return place }
+            number -= 1
+        }
     }
 
     /// To the next entry, or with -1 to the one before.
@@ -114,6 +125,18 @@ final class MergedCursor {
 
     func seek(before key: UnsafeRawBufferPointer, orAt isIncluded: Bool) throws(DeviceLogError) {
         for cursor in cursors { try cursor.seek(before: key, orAt: isIncluded) }
+        select()
+    }
+
+    /// On to `key`, which is ahead, or what follows it: runs that are there already stay where they are.
+    func skip(to key: UnsafeRawBufferPointer) throws(DeviceLogError) {
+        for cursor in cursors where cursor.entry != nil && compare(cursor.key, key) * direction < 0 {
+            if direction > 0 {
+                try cursor.seek(atOrBehind: key)
+            } else {
+                try cursor.seek(before: key, orAt: true)
+            }
+        }
         select()
     }
 

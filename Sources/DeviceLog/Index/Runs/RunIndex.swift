@@ -20,10 +20,14 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     let directory: String
     let fileSystem: any FileSystem
     let policy: MergePolicy
-    private let current: Mutex<Version>
+    /// Nil once it is closed.
+    private let current: Mutex<Version?>
     // For whoever writes.
-    var nextRun: UInt64
-    var merge: RunMerge?
+    private var nextRun: UInt64
+    /// Merges under way; each is of runs that are newer than those of the one before it. The last one goes on first.
+    var merges: [RunMerge] = []
+    /// A merge failed with these runs; another try is of no use before there are others.
+    var failed: Version?
     /// A block could not be read. What was read is sound, but nothing is merged any more, and the next start rebuilds the index.
     private let damage = Atomic<Bool>(false)
     private var isDamageRecorded = false
@@ -47,16 +51,21 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         }
         current = Mutex(Version(runs: runs, state: manifest?.state))
         nextRun = manifest?.nextRun ?? 1
-        try sweep(except: Set(runs.map(\.number)))
+        sweep(except: Set(runs.map(\.number)))
     }
 
     static func path(_ directory: String, _ number: UInt64) -> String { "\(directory)/\(number).run" }
 
-    var version: Version { current.withLock { $0 } }
+    var version: Version {
+        get throws(DeviceLogError) {
+            guard let version = current.withLock({ $0 }) else { throw .closed }
+            return version
+        }
+    }
 
     // MARK: Single entries
 
-    func state() -> IndexState? { version.state }
+    func state() throws(DeviceLogError) -> IndexState? { try version.state }
 
     func object(_ key: ObjectKey) throws(DeviceLogError) -> ObjectEntry? {
         try withUnsafeTemporaryBytes(1 + IndexCoding.objectKeySize) { (bytes) throws(DeviceLogError) in
@@ -71,7 +80,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
             let hash = KeyFilter.hash(UnsafeRawBufferPointer(key))
             return try noting { () throws(DeviceLogError) in
                 // A run that has a row has it in one of the two spaces, and perhaps its removal from the other.
-                for run in version.runs where run.tail.filter.mayContain(hash) {
+                for run in try version.runs where run.tail.filter.mayContain(hash) {
                     for space in [IndexSpace.rows, .deletedRows] {
                         key[0] = space.rawValue
                         if case .value(let row) = try run.find(UnsafeRawBufferPointer(key), IndexCoding.row) {
@@ -107,7 +116,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     ) throws(DeviceLogError) -> Value? {
         let hash = KeyFilter.hash(key)
         return try noting { () throws(DeviceLogError) in
-            for run in version.runs where run.tail.filter.mayContain(hash) {
+            for run in try version.runs where run.tail.filter.mayContain(hash) {
                 switch try run.find(key, decode) {
                 case .absent: continue
                 case .removed: return nil
@@ -152,7 +161,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         _ visit: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(DeviceLogError) -> Bool
     ) throws(DeviceLogError) {
         try noting { () throws(DeviceLogError) in
-            let cursor = MergedCursor(version.runs)
+            let cursor = MergedCursor(try version.runs)
             try start.withBytes { (start) throws(DeviceLogError) in try cursor.seek(atOrBehind: start) }
             while let entry = cursor.entry, cursor.key[0] == space.rawValue {
                 if !entry.isRemoved {
@@ -169,7 +178,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) throws(DeviceLogError) {
         let space: IndexSpace = kind == .live ? .rows : .deletedRows
-        let scan = TableScan(version.runs, prefix: space.key(table), reverse: reverse)
+        let scan = TableScan(try version.runs, prefix: space.key(table), reverse: reverse)
         try noting { () throws(DeviceLogError) in try scan.run(from: start, visit) }
     }
 
@@ -190,15 +199,15 @@ final class RunIndex: IndexStore, @unchecked Sendable {
 
     /// So that the next start knows, whatever ends this one.
     func recordDamage() throws(DeviceLogError) {
-        guard !isDamageRecorded else { return }
+        guard isDamaged, !isDamageRecorded else { return }
         try commit(version, adding: nil, without: [])
     }
 
     // MARK: Changes
 
     func apply(_ changes: IndexChanges) throws(DeviceLogError) {
-        try catchUp()
-        let version = version
+        catchUp()
+        let version = try version
         // What nothing is below of needs no removal.
         let run = try write(limit: changes.entryCount) { (writer) throws(DeviceLogError) in
             try changes.write(to: &writer, keepingRemovals: !version.runs.isEmpty)
@@ -226,9 +235,10 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     func beginRun(limit: Int) throws(DeviceLogError) -> RunWriter {
         let number = nextRun
         nextRun += 1
-        do {
-            return RunWriter(
-                try fileSystem.open(Self.path(directory, number), .create), number: number, limit: limit)
+        do throws(FileError) {
+            let path = Self.path(directory, number)
+            try fileSystem.removeIfThere(path)
+            return RunWriter(try fileSystem.open(path, .create), number: number, limit: limit)
         } catch {
             throw DeviceLogError(error)
         }
@@ -241,9 +251,15 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         let manifest = RunManifest(
             runs: version.runs.map(\.number), nextRun: nextRun, state: state, isDamaged: isDamaged)
         do {
-            try manifest.write(directory, fileSystem)
+            try manifest.prepare(directory, fileSystem)
         } catch {
-            // It is open which manifest a start would find: until the next one is durable, nothing is removed.
+            if let added { remove(added.number) }
+            throw error
+        }
+        do {
+            try RunManifest.install(directory, fileSystem)
+        } catch {
+            // A start might find it: until the next one is durable, nothing is removed.
             if let added { obsolete.append(added.number) }
             throw error
         }
@@ -259,37 +275,32 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     }
 
     func erase() throws(DeviceLogError) {
-        abandonMerge()
+        abandonMerges()
         do { try Self.destroy(directory, fileSystem) } catch { throw DeviceLogError(error) }
         current.withLock { $0 = Version(runs: [], state: nil) }
         damage.store(false, ordering: .relaxed)
         isDamageRecorded = false
-        try sweep(except: [])
+        sweep(except: [])
     }
 
     /// Makes the index in a directory none: what is left of it is removed when it is opened.
     static func destroy(_ directory: String, _ fileSystem: any FileSystem) throws(FileError) {
-        do throws(FileError) {
-            try fileSystem.remove(RunManifest.path(directory))
-        } catch {
-            guard error.errno == ENOENT else { throw error }
-        }
+        try fileSystem.removeIfThere(RunManifest.path(directory))
         try fileSystem.syncDirectory(directory)
     }
 
-    func close() {
-        abandonMerge()
+    func close(erasing: Bool) throws(DeviceLogError) {
+        current.withLock { $0 = nil }
+        abandonMerges()
+        guard erasing else { return }
+        do { try Self.destroy(directory, fileSystem) } catch { throw DeviceLogError(error) }
     }
 
-    /// Removes files that no manifest names: of a crash in the middle, or of another format.
-    private func sweep(except runs: Set<UInt64>) throws(DeviceLogError) {
+    /// Removes files that no manifest names: of a crash in the middle, or of another format. One that stays does no harm.
+    private func sweep(except runs: Set<UInt64>) {
         let known = Set(runs.map { "\($0).run" }).union(["manifest"])
-        do {
-            for name in try fileSystem.list(directory) where !known.contains(name) {
-                try fileSystem.remove("\(directory)/\(name)")
-            }
-        } catch {
-            throw DeviceLogError(error)
+        for name in (try? fileSystem.list(directory)) ?? [] where !known.contains(name) {
+            try? fileSystem.remove("\(directory)/\(name)")
         }
     }
 }

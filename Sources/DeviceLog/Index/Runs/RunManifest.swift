@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Which runs make up the index, and what it stands for. The file is replaced as a whole: what it says is durable, all of it.
 struct RunManifest {
     private static let magic: UInt64 = 0x5844_4E49_5854_4652
@@ -16,26 +18,40 @@ struct RunManifest {
     /// Nil when there is none; throws `.corrupt` when it is damaged.
     static func read(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) -> RunManifest? {
         let bytes: [UInt8]?
-        do { bytes = try fileSystem.readFile(path(directory), limit: limit) } catch { throw DeviceLogError(error) }
+        do { bytes = try fileSystem.readFile(path(directory), limit: limit) } catch {
+            throw error.errno == EFBIG || error.errno == EIO ? .corrupt : DeviceLogError(error)
+        }
         guard let bytes else { return nil }
         guard let manifest = bytes.withUnsafeBytes({ decode($0) }) else { throw .corrupt }
         return manifest
     }
 
-    /// The files of its runs are durable; their directory entries are made so here.
-    func write(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) {
-        let temporary = Self.path(directory) + ".new"
+    /// Writes it beside the one that counts. The files of its runs are durable; their directory entries are made so here.
+    func prepare(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) {
         do throws(FileError) {
+            let temporary = Self.temporary(directory)
+            // What an attempt left that failed may be longer.
+            try fileSystem.removeIfThere(temporary)
             let file = try fileSystem.open(temporary, .create)
             try encoded.withBytes { (bytes) throws(FileError) in try file.write(bytes, at: 0) }
             try file.sync()
-            try fileSystem.syncDirectory(directory)
-            try fileSystem.rename(temporary, to: Self.path(directory))
             try fileSystem.syncDirectory(directory)
         } catch {
             throw DeviceLogError(error)
         }
     }
+
+    /// Makes what `prepare` wrote the one that counts. When this throws, it is open which one a start would find.
+    static func install(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) {
+        do throws(FileError) {
+            try fileSystem.rename(temporary(directory), to: path(directory))
+            try fileSystem.syncDirectory(directory)
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+
+    private static func temporary(_ directory: String) -> String { path(directory) + ".new" }
 
     static func path(_ directory: String) -> String { "\(directory)/manifest" }
 
@@ -71,6 +87,8 @@ struct RunManifest {
         guard let length = reader.next(UInt32.self), let bytes = reader.next(count: Int(length)),
             reader.remaining == 0, let state = IndexCoding.state(bytes)
         else { return nil }
+        // Numbers are never used twice.
+        guard Set(runs).count == runs.count, nextRun > runs.max() ?? 0, nextRun < .max / 2 else { return nil }
         return RunManifest(runs: runs, nextRun: nextRun, state: state, isDamaged: isDamaged != 0)
     }
 }

@@ -38,16 +38,26 @@ struct RunMerge {
 }
 
 /// Which runs are due to be merged: eight of about one size, with all that are newer. Sizes are told apart by powers of eight, so that an
-/// entry is written again once for each power that the index has grown by, and there are fewer than eight runs for each.
+/// entry is written again once for each power that the index has grown by, and there are fewer than eight runs for each. And all of them when
+/// many entries only say that something is removed: whoever walks over the index walks over those.
 struct MergePolicy {
     static let width = 8
+    /// Removals that are worth a merge of everything, when they are a quarter of it too.
+    private static let manyRemovals: UInt64 = 10_000
     /// Runs of fewer bytes are all of one size.
     let smallest: Int64
 
-    func tier(_ size: Int64) -> Int {
+    struct Size: Equatable {
+        var bytes: Int64
+        var entries: UInt64 = 0
+        /// Those that only say that something is removed.
+        var removals: UInt64 = 0
+    }
+
+    func tier(_ bytes: Int64) -> Int {
         var tier = 0
         var limit = max(1, smallest)
-        while size >= limit, tier < 16 {
+        while bytes >= limit, tier < 16 {
             tier += 1
             limit *= Int64(Self.width)
         }
@@ -56,66 +66,76 @@ struct MergePolicy {
 
     /// How many runs to merge, from the newest on; nil when none are due.
     ///
-    /// - Parameter sizes: bytes of the runs, the newest first.
-    func due(_ sizes: [Int64]) -> Int? {
-        let tiers = sizes.map(tier)
+    /// - Parameter sizes: of the runs, the newest first.
+    func due(_ sizes: [Size]) -> Int? {
+        let tiers = sizes.map { tier($0.bytes) }
         for tier in 0...(tiers.max() ?? 0) {
             let group = tiers.prefix { $0 <= tier }
             let isOfOneSize = group.count(where: { $0 == tier }) >= Self.width
             // Small runs below larger ones are of no group but these.
             if isOfOneSize || group.count >= Self.width * (tier + 1) { return group.count }
         }
-        return nil
+        let entries = sizes.reduce(0) { $0 + $1.entries }
+        let removals = sizes.reduce(0) { $0 + $1.removals }
+        return removals >= Self.manyRemovals && removals * 4 >= entries && sizes.count > 1 ? sizes.count : nil
     }
 }
 
 extension RunIndex {
-    /// Entries moved between two looks at the clock of the caller.
+    /// Entries moved between two looks at what else is due.
     private static let stride = 4096
-    /// Runs at which a flush waits for merges: they cannot keep up.
+    /// Small runs at which a flush waits for a merge: it cannot keep up.
     private static let mostRuns = 3 * MergePolicy.width
 
     func tidy(until isDue: () -> Bool) throws(DeviceLogError) {
-        if isDamaged {
-            abandonMerge()
-            return try recordDamage()
-        }
-        while try beginMerge() {
-            do throws(DeviceLogError) {
-                while try merge?.step(entries: Self.stride) ?? false {
+        try recordDamage()
+        do throws(DeviceLogError) {
+            while try beginMerge() {
+                let last = merges.count - 1
+                while try merges[last].step(entries: Self.stride) {
                     if isDue() { return }
                 }
                 try finishMerge()
-            } catch {
-                abandonMerge()
-                note(error)
-                throw error
+                if isDue() { return }
             }
-            if isDue() { return }
+        } catch {
+            note(error)
+            abandonMerges()
+            failed = try? version
+            throw error
         }
     }
 
-    /// Merges to the end when there are far too many runs.
-    func catchUp() throws(DeviceLogError) {
-        let small = version.runs.prefix { policy.tier($0.size) == 0 }
-        if small.count >= Self.mostRuns { try tidy { false } }
+    /// Merges small runs when there are far too many. A flush does not fail because that does.
+    func catchUp() {
+        func isAhead() -> Bool {
+            let runs = (try? version.runs) ?? []
+            return runs.prefix { policy.tier($0.size) == 0 }.count < Self.mostRuns
+        }
+        if !isAhead() { try? tidy(until: isAhead) }
     }
 
-    func abandonMerge() {
-        if let merge { remove(merge.number) }
-        merge = nil
+    func abandonMerges() {
+        for merge in merges { remove(merge.number) }
+        merges.removeAll()
     }
 
-    /// False when nothing is due.
+    /// Begins the next one if it is due, above those that are under way; false when there is nothing to go on with.
     private func beginMerge() throws(DeviceLogError) -> Bool {
-        if merge != nil { return true }
-        let runs = version.runs
-        guard let count = policy.due(runs.map(\.size)) else { return false }
+        let version = try version
+        let busy = merges.last?.inputs.first?.number
+        // What is below a damaged run stays as it is.
+        let runs = version.runs.prefix { $0.number != busy && !$0.isDamaged }
+        let sizes = runs.map { MergePolicy.Size(bytes: $0.size, entries: $0.tail.count, removals: $0.tail.removals) }
+        guard failed !== version, let count = policy.due(sizes) else { return !merges.isEmpty }
         let inputs = Array(runs.prefix(count))
+        // On a disk that is nearly full a merge would only fail at its end.
+        let bytes = inputs.reduce(0) { $0 + $1.size }
+        if let space = try? fileSystem.space(at: directory), space.free < bytes { return !merges.isEmpty }
         let entries = inputs.reduce(UInt64(0)) { $0 + $1.tail.count }
         let writer = try beginRun(limit: Int(entries))
         do throws(DeviceLogError) {
-            merge = try RunMerge(inputs, writer: writer, isLast: count == runs.count)
+            merges.append(try RunMerge(inputs, writer: writer, isLast: count == version.runs.count))
         } catch {
             remove(writer.number)
             throw error
@@ -123,11 +143,12 @@ extension RunIndex {
         return true
     }
 
+    /// Ends the last one.
     private func finishMerge() throws(DeviceLogError) {
-        guard let merge else { return }
-        let output = try self.merge?.finish()
+        let output = try merges[merges.count - 1].finish()
+        let merge = merges.removeLast()
         if output == nil { remove(merge.number) }
-        self.merge = nil
+        let version = try version
         let replaced = Set(merge.inputs.map(\.number))
         var runs = version.runs
         let place = runs.firstIndex { replaced.contains($0.number) } ?? 0

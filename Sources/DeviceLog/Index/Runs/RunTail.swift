@@ -1,19 +1,27 @@
 /// Where the blocks of a run begin, and bytes that tell which of them can hold a key.
 struct RunFences: Sendable {
+    /// Names that share a long beginning would make fences as large as blocks.
+    private static let longest = 64
+
     private(set) var offsets: [Int64] = []
     private var keyEnds: [UInt32] = []
     private var keys: [UInt8] = []
 
     var count: Int { offsets.count }
 
-    /// The next block: its keys are not before `key`, those of the block before it are.
+    /// The next block: its keys are not before `key`, those of the block before it are. Of a long one only the beginning is kept.
     mutating func append(_ key: UnsafeRawBufferPointer, offset: Int64) {
         offsets.append(offset)
-        keys.append(contentsOf: key)
+        keys.append(contentsOf: key.prefix(Self.longest))
         keyEnds.append(UInt32(keys.count))
     }
 
-    /// The only block that can hold a key; nil when it is before all.
+    /// Whether only the beginning of a fence is there: keys that are not before it may be in the block before.
+    func isCut(_ block: Int) -> Bool {
+        Int(keyEnds[block]) - (block == 0 ? 0 : Int(keyEnds[block - 1])) == Self.longest
+    }
+
+    /// The block that holds a key if any does, or, when its fence is cut, one before it; nil when the key is before all.
     func block(of key: UnsafeRawBufferPointer) -> Int? {
         keys.withUnsafeBytes { keys in
             keyEnds.withUnsafeBufferPointer { ends in
@@ -60,7 +68,7 @@ struct RunFences: Sendable {
 
 /// What is behind the blocks of a run, and in memory as long as it is open: fences, filter and a trailer that says where they begin.
 struct RunTail: Sendable {
-    static let trailerSize = 52
+    static let trailerSize = 60
     private static let magic: UInt64 = 0x4E55_5258_4449_4652
     private static let version: UInt32 = 1
 
@@ -68,13 +76,16 @@ struct RunTail: Sendable {
     let filter: KeyFilter
     /// Entries of the run, removed ones too.
     let count: UInt64
+    /// Those that only say that something is removed.
+    let removals: UInt64
     /// Where the last block ends.
     let end: Int64
 
-    init(fences: RunFences, filter: KeyFilter, count: UInt64, end: Int64) {
+    init(fences: RunFences, filter: KeyFilter, count: UInt64, removals: UInt64, end: Int64) {
         self.fences = fences
         self.filter = filter
         self.count = count
+        self.removals = removals
         self.end = end
     }
 
@@ -90,6 +101,7 @@ struct RunTail: Sendable {
         bytes.append(little: end)
         bytes.append(little: UInt64(keyBytes))
         bytes.append(little: UInt64(filter.words.count))
+        bytes.append(little: removals)
         bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
         return bytes
     }
@@ -122,9 +134,11 @@ struct RunTail: Sendable {
                 UInt64(littleEndian: filterBytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))
             })
         guard let filter else { return nil }
-        self.init(
-            fences: fences, filter: filter, count: trailer.get(UInt64.self, at: 16),
-            end: trailer.get(Int64.self, at: 24))
-        guard fences.offsets.last ?? 0 <= end else { return nil }
+        let count = trailer.get(UInt64.self, at: 16)
+        let end = trailer.get(Int64.self, at: 24)
+        let removals = trailer.get(UInt64.self, at: 48)
+        // An entry takes more than this.
+        guard end >= fences.offsets.last ?? 0, count <= UInt64(end) / 8, removals <= count else { return nil }
+        self.init(fences: fences, filter: filter, count: count, removals: removals, end: end)
     }
 }

@@ -15,6 +15,7 @@ struct RunWriter {
     private var fences = RunFences()
     private var lastKey: [UInt8] = []
     private(set) var count: UInt64 = 0
+    private var removals: UInt64 = 0
 
     /// - Parameter limit: at most so many entries will come.
     init(_ file: any File, number: UInt64, limit: Int) {
@@ -40,13 +41,14 @@ struct RunWriter {
         lastKey.removeAll(keepingCapacity: true)
         lastKey.append(contentsOf: key)
         count += 1
+        if isRemoved { removals += 1 }
     }
 
     /// Writes the rest and makes the file durable.
     mutating func finish() throws(DeviceLogError) -> Run {
         if !block.isEmpty { try endBlock() }
         try flush()
-        let tail = RunTail(fences: fences, filter: filter, count: count, end: written)
+        let tail = RunTail(fences: fences, filter: filter, count: count, removals: removals, end: written)
         output = tail.encoded
         try flush()
         do { try file.sync() } catch { throw DeviceLogError(error) }

@@ -27,7 +27,7 @@ struct TableScan {
             case .seek(let target):
                 let order = target.withUnsafeBytes { compare($0, name) }
                 if reverse ? order < 0 : order > 0 {
-                    try seek(to: .at(target))
+                    try (prefix + target).withBytes { (key) throws(DeviceLogError) in try cursor.skip(to: key) }
                 } else {
                     try cursor.move()
                 }
