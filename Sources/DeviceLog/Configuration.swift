@@ -36,9 +36,9 @@ package struct Configuration: Sendable {
     /// Bytes of metadata and bodies waiting for the commit stream.
     package var maximumQueuedBytes = 64 << 20
     /// Objects and rows held in memory before they move to the index.
-    package var memoryEntries = 65_536
+    package var memoryEntries = 32_768
     /// Runs of the index below this are merged with each other; beyond, with those of about their size.
-    package var indexRunSize: Int64 = 8 << 20
+    package var indexRunSize: Int64 = 4 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Time between two looks for a segment to compact, with the threaded driver.

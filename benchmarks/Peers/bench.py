@@ -17,7 +17,7 @@ import time
 
 import table
 from load import Load
-from machine import raw_limits
+from machine import drop_page_cache, raw_limits
 from systems import SYSTEMS
 
 ROWS = ("put", "get", "large-get", "large-put", "list", "memory", "restart")
@@ -86,6 +86,7 @@ class Run:
             self.fill(name, system, load)
             for _ in range(self.options.runs):
                 for row in [row for row in rows if row in self.measurements(system, load)]:
+                    self.prepare(name, row, system, load)
                     self.note(name, row, self.measurements(system, load)[row]())
             if "memory" in rows:
                 self.note_memory(name, "filled", system)
@@ -97,6 +98,13 @@ class Run:
                     self.note(name, "restart", {"seconds": system.restart_after_kill()})
         finally:
             system.remove()
+
+    def prepare(self, name, row, system, load):
+        """The same state of the machine's memory before each run, whatever ran before it."""
+        if row == "put":
+            drop_page_cache()
+        if row == "get" and not system.static:
+            self.note(name, "walk", {"objects": system.objects, "per_second": load.walk()})
 
     @staticmethod
     def measurements(system, load):
@@ -116,8 +124,6 @@ class Run:
             return
         system.objects = self.options.objects if name == "ringfort" else self.options.peer_objects
         self.note(name, "fill", {"objects": system.objects, "per_second": load.fill()})
-        if "get" in rows:
-            self.note(name, "walk", {"objects": system.objects, "per_second": load.walk()})
         if hasattr(system, "fill_listing") and "list" in rows:
             system.fill_listing()
         elif "list" in rows:

@@ -172,6 +172,14 @@ struct ReadyLine {
     private var host: String { listen == "0.0.0.0" || listen == "::" ? "127.0.0.1" : listen }
     private var url: String { "http://\(host):\(port)" }
 
+    /// How to call python-swiftclient: where the first `swift` on the path is the compiler, by its module.
+    private var client: String {
+        let path = getenv("PATH").map { String(cString: $0) } ?? ""
+        let first = path.split(separator: ":").first { access($0 + "/swift", X_OK) == 0 }
+        let isCompiler = first.map { access($0 + "/swiftc", X_OK) == 0 } ?? false
+        return isCompiler ? "python3 -m swiftclient.shell" : "swift"
+    }
+
     /// Written anew with each start, since the port may be another; the key of the first user is kept as it was.
     func writeCredentials(to directory: ClusterDirectory, firstKey: [UInt8]?) throws {
         let path = directory.file("credentials.env")
@@ -209,9 +217,9 @@ struct ReadyLine {
 
                 Try (pip install python-swiftclient):
                   . \(data)/credentials.env
-                  swift upload demo README.md
-                  swift list demo
-                  swift download demo README.md -o -
+                  \(client) upload demo README.md
+                  \(client) list demo
+                  \(client) download demo README.md -o -
                 """)
         }
         Terminal.flush()
