@@ -18,6 +18,24 @@ package struct PrimaryDevices: RandomAccessCollection, Sendable {
         return Int(position < Self.inlineLimit ? ids[position] : more[position - Self.inlineLimit])
     }
 
+    /// Of its own, because the standard one costs an allocation per id from another module.
+    package struct Iterator: IteratorProtocol {
+        private let devices: PrimaryDevices
+        private var position = 0
+
+        fileprivate init(_ devices: PrimaryDevices) {
+            self.devices = devices
+        }
+
+        package mutating func next() -> Int? {
+            guard position < devices.endIndex else { return nil }
+            defer { position += 1 }
+            return devices[position]
+        }
+    }
+
+    package func makeIterator() -> Iterator { Iterator(self) }
+
     /// The ids as an array of the wire's type, made here: going through the collection from another module costs more than the lookup.
     package var deviceIDs: [UInt16] {
         [UInt16](unsafeUninitializedCapacity: endIndex) { buffer, count in
