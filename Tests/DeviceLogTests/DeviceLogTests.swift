@@ -103,6 +103,45 @@ struct DeviceLogTests {
         again.close()
     }
 
+    /// Whole pieces that begin at a page are written from where they lie, others are copied: in any order the bytes are the same.
+    @Test(arguments: [[5, 0], [1, 3000, 2, 0], [3000, 1, 2], [2, 8192, 1, 1, 7]]) func blobsOfWholePieces(parts: [Int])
+        throws
+    {
+        let log = try open()
+        let piece = log.configuration.blobPiece
+        var generator = SeededGenerator(seed: 3)
+        var content = ByteBuffer()
+        func append(_ count: Int, isAligned: Bool, to blob: StagedBlob) throws {
+            var buffer = ByteBuffer()
+            buffer.reserveCapacity(count + 8192)
+            let address = buffer.withVeryUnsafeBytes { Int(bitPattern: $0.baseAddress) }
+            let padding = (4096 - address % 4096) % 4096 + (isAligned ? 0 : 8)
+            buffer.moveWriterIndex(to: padding)
+            buffer.moveReaderIndex(to: padding)
+            for _ in 0..<count { buffer.writeInteger(UInt8(truncatingIfNeeded: generator.next())) }
+            content.writeImmutableBuffer(buffer)
+            try blob.append(buffer)
+        }
+        let blob = try log.stageBlob(expectedLength: nil)
+        // Small numbers: so many whole pieces; others: so many bytes.
+        for part in parts {
+            if part < 10 {
+                for number in 0..<part { try append(piece, isAligned: number % 2 == 0, to: blob) }
+            } else {
+                try append(part, isAligned: true, to: blob)
+            }
+        }
+        try blob.seal()
+        #expect(log.perform(.put(key(1), timestamp: 1, metadata: bytes("m"), body: .blob(blob))).isStored)
+        guard case .live(let object) = try log.object(key(1), mayBlock: true), case .blob(let reader) = object.body
+        else {
+            Issue.record("no blob")
+            return
+        }
+        #expect(try reader.read(offset: 0, length: content.readableBytes, mayBlock: true) == content)
+        log.close()
+    }
+
     @Test func aForeignDirectoryIsRefused() throws {
         let log = try open()
         #expect(throws: DeviceLogError.inUse) { try self.open() }

@@ -57,6 +57,7 @@ package final class StagedBlob: Sendable {
 
     /// Adds bytes at the end. `.full` and `.io` leave a blob that can only be discarded.
     package func append(_ bytes: ByteBuffer) throws(DeviceLogError) {
+        if try appendWhole(bytes) { return }
         let hasPiece: Bool? = state.withLock { state in
             guard !state.isSealed, !state.isOver, !state.isBroken else { return nil }
             bytes.withUnsafeReadableBytes { add($0, to: &state) }
@@ -69,6 +70,33 @@ package final class StagedBlob: Sendable {
             while state.withLock({ $0.waitingBytes >= pieceSize }) { try writePiece(pieceSize) }
             try syncName()
         } catch {
+            state.withLock { $0.isBroken = true }
+            throw DeviceLogError(error)
+        }
+    }
+
+    /// Writes a piece that came as one, from where it lies; false when it did not, or does not lie as the disk wants it.
+    private func appendWhole(_ bytes: ByteBuffer) throws(DeviceLogError) -> Bool {
+        let result: Result<Bool, FileError> = bytes.withUnsafeReadableBytes { memory in
+            guard memory.count == pieceSize, UInt(bitPattern: memory.baseAddress) % UInt(directAlignment) == 0 else {
+                return .success(false)
+            }
+            let offset: Int64? = state.withLock { state in
+                guard !state.isSealed, !state.isOver, !state.isBroken, state.waitingBytes == 0 else { return nil }
+                add(memory, to: &state)
+                defer { state.written += Int64(memory.count) }
+                return state.written
+            }
+            guard let offset else { return .success(false) }
+            do throws(FileError) {
+                try file.writeDirectly(memory, at: offset)
+                try syncName()
+                return .success(true)
+            } catch {
+                return .failure(error)
+            }
+        }
+        do { return try result.get() } catch {
             state.withLock { $0.isBroken = true }
             throw DeviceLogError(error)
         }

@@ -43,7 +43,9 @@ package struct StoreLimits: Sendable {
     /// A body of at most this travels in one message and is packed into the log.
     package var inlineBody = 256 << 10
     /// Bytes of one upload that are received and not yet taken by the replicas; past it the client is not read.
-    package var uploadWindow = 512 << 10
+    package var uploadWindow = 2 << 20
+    /// Bytes that go to the replicas at once; what a device writes at once. At most half of the window.
+    package var uploadPiece = 512 << 10
     /// A replica that takes nothing for so long, while the others have all there is, is left out of the upload.
     package var uploadStall = TimeAmount.seconds(2)
     /// Bytes of one download that are asked for ahead of the client.

@@ -29,6 +29,7 @@ package final class UploadStream {
 
     private var fanOut: FanOut?
     private var replicas: [Replica]
+    private var gather: PieceGather
     /// Received, and not yet on a worker to be hashed.
     private var unhashed: [ByteBuffer] = []
     private var isHashing = false
@@ -51,6 +52,8 @@ package final class UploadStream {
         self.target = target
         self.expectedLength = expectedLength
         self.digest = digest
+        // Of two pieces one is on its way while the other one fills.
+        gather = PieceGather(size: min(loop.limits.uploadPiece, loop.limits.uploadWindow / 2))
         replicas = Array(repeating: Replica(), count: target.primaries.count)
     }
 
@@ -68,23 +71,30 @@ package final class UploadStream {
     package func write(_ chunk: ByteBuffer) {
         guard !isEnded else { return }
         received += Int64(chunk.readableBytes)
-        unhashed.append(chunk)
-        hashNext()
-        var rest = chunk
-        while rest.readableBytes > 0,
-            let piece = rest.readSlice(length: min(rest.readableBytes, UploadChunk.maximumChunk))
-        {
+        gather.add(chunk) { piece in
+            unhashed.append(piece)
             unsent.append(piece)
         }
+        hashNext()
+        sendAll()
+        updatePause()
+    }
+
+    private func sendAll() {
         // A replica that fails here may let the source go on, into this function: the outer call sends what that adds, in order.
         guard !isSending else { return }
         isSending = true
         while !isEnded, let piece = unsent.popFirst() { send(piece) }
         isSending = false
-        updatePause()
     }
 
     package func finish() {
+        guard !isEnded else { return }
+        if let rest = gather.takeRest() {
+            unhashed.append(rest)
+            unsent.append(rest)
+            sendAll()
+        }
         isWhole = true
         // Nobody waits for a slow replica any more.
         stallWatch?.cancel()
