@@ -17,7 +17,7 @@ import time
 
 import table
 from load import Load
-from machine import drop_page_cache, raw_limits
+from machine import raw_limits
 from systems import SYSTEMS
 
 ROWS = ("put", "get", "large-get", "large-put", "list", "memory", "restart")
@@ -100,9 +100,7 @@ class Run:
             system.remove()
 
     def prepare(self, name, row, system, load):
-        """The same state of the machine's memory before each run, whatever ran before it."""
-        if row == "put":
-            drop_page_cache()
+        """The key set is in use when it is read, whatever ran before."""
         if row == "get" and not system.static:
             self.note(name, "walk", {"objects": system.objects, "per_second": load.walk()})
 

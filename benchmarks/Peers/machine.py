@@ -72,14 +72,6 @@ class PeakMemory:
             self.peak = max(self.peak, self.processes.memory_mib())
 
 
-def drop_page_cache():
-    """Gives the memory of the page cache free, when we may."""
-    os.sync()
-    if os.access("/proc/sys/vm/drop_caches", os.W_OK):
-        with open("/proc/sys/vm/drop_caches", "w") as file:
-            file.write("1")
-
-
 def raw_limits(directory, runs):
     """For each run MB/s of MD5 on one core, and of 64 MiB files written and synced, one or three at a time."""
     size = 64 << 20
