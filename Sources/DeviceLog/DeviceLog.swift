@@ -31,7 +31,7 @@ package final class DeviceLog: Sendable {
         var lock: (any File)?
         var threads: [DeviceThread] = []
         var unconfirmedAfterRestart: [ObjectKey]
-        /// Until these keys are taken, their writes count as not confirmed.
+        /// Until `confirmRestart`, writes from here on count as not confirmed.
         var restartFloor: LogPosition?
         var isClosed = false
         var flushWanted = false
@@ -326,13 +326,15 @@ package final class DeviceLog: Sendable {
         unconfirmed.confirm(position)
     }
 
-    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. They
-    /// count as not confirmed until they are taken: take them, see to their rows (or queue pending updates), go on.
+    /// Keys of object writes that were not confirmed when the device went down, each possibly more than once. See to
+    /// their rows (or queue pending updates), then call `confirmRestart`.
     package func takeUnconfirmedAfterRestart() -> [ObjectKey] {
-        state.withLock { state in
-            state.restartFloor = nil
-            return exchange(&state.unconfirmedAfterRestart, [])
-        }
+        state.withLock { exchange(&$0.unconfirmedAfterRestart, []) }
+    }
+
+    /// What `takeUnconfirmedAfterRestart` gave is done; until then a start finds it again.
+    package func confirmRestart() {
+        state.withLock { $0.restartFloor = nil }
     }
 
     /// Begins a body beyond `Configuration.maximumInlineBody`. `expectedLength` allocates the space at once.

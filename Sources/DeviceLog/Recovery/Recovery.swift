@@ -30,7 +30,11 @@ struct Recovery {
         let state = try usableState(segments)
         var replay = Replay(catalog: catalog, state: state, memoryEntries: configuration.memoryEntries)
         let seals = try seals(of: segments)
-        try replay.walk(segments, seals: seals, files: files)
+        try replay.walk(segments, seals: seals, files: files) { done, all in
+            // An ordinary start reads a few.
+            guard all > Int(configuration.maximumReplaySegments) + 1 else { return }
+            logger.notice("Reading the log", metadata: ["segments": "\(done)", "of": "\(all)"])
+        }
         try replay.finish()
         if replay.losses > 0 {
             logger.error("Records were lost in the log", metadata: ["places": "\(replay.losses)"])

@@ -44,12 +44,14 @@ struct Replay {
         highestBatch = state.batch
     }
 
-    /// Reads all segments from the first position on.
+    /// Reads all segments from the first position on; tells before each how many are read, of how many.
     mutating func walk(
-        _ segments: [UInt32], seals: [UInt32: SegmentSeal], files: SegmentFiles
+        _ segments: [UInt32], seals: [UInt32: SegmentSeal], files: SegmentFiles, progress: (Int, Int) -> Void
     ) throws(DeviceLogError) {
         self.files = files
-        for segment in segments where segment >= firstPosition.segment {
+        let wanted = segments.filter { $0 >= firstPosition.segment }
+        for (place, segment) in wanted.enumerated() {
+            progress(place, wanted.count)
             let isFirst = segment == firstPosition.segment && firstPosition.offset > 0
             do {
                 let scanner = try SegmentScanner(

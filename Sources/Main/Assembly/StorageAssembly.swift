@@ -38,17 +38,19 @@ final class StorageAssembly: Sendable {
         handler = NodeHandler(
             objects: objects, containers: containers, logs: logs,
             names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
-        updater = Updater(server: objects, eventLoop: group.next(), logger: logger) { head, device in
-            rings.rowTarget(of: head, onDevice: device)
-        }
+        updater = Updater(
+            server: objects, eventLoop: group.next(), logger: logger,
+            rowTarget: { rings.rowTarget(of: $0, onDevice: $1) }, replicas: { rings.replicas(of: $0, container: $1) })
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.accountTarget(of: $0, table: $1)
         }
     }
 
-    func start() {
-        updater.start()
+    /// - Returns: see `Updater.start`.
+    @discardableResult
+    func start() -> EventLoopFuture<Void> {
         reporter.start()
+        return updater.start()
     }
 
     /// Commits what is queued and closes the devices. Blocks.
@@ -162,6 +164,15 @@ struct ClusterRings: Sendable {
         guard !containers.isEmpty else { return nil }
         let index = object.devices(of: hash).firstIndex(of: device) ?? 0
         return RowTarget(device: containers[index % containers.count], container: containerHash)
+    }
+
+    /// The replicas of an object, each with the container replica that it tells.
+    func replicas(of hash: PathHash, container containerHash: PathHash) -> [ObjectReplica] {
+        let containers = container.devices(of: containerHash)
+        guard !containers.isEmpty else { return [] }
+        return object.devices(of: hash).enumerated().map { index, device in
+            ObjectReplica(device: device, container: containers[index % containers.count])
+        }
     }
 
     /// The account replica that the container replica on a device reports to: the one of the same index.

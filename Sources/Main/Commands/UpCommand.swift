@@ -57,7 +57,7 @@ struct UpCommand: ParsableCommand {
             workers: process.workers, logger: process.logger)
         let local = LocalNode(handler: storage.handler)
         nodes.set(Dictionary(uniqueKeysWithValues: devices.map { ($0.id, local) }))
-        storage.start()
+        try storage.start().wait()
         try DeviceMetrics.register(storage.handler, on: process.registry)
         // For commands on this machine; other machines have no way in yet.
         let control = try StorageServer.start(

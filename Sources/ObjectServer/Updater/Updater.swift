@@ -1,7 +1,7 @@
 import DeviceLog
 package import Logging
 package import NIOCore
-import Ring
+package import Ring
 package import StorageWire
 
 /// Sends the rows that container replicas missed: those kept in the log, and those of writes that a crash caught between object and row.
@@ -12,10 +12,10 @@ package final class Updater: @unchecked Sendable {
     private let server: ObjectServer
     private let eventLoop: any EventLoop
     private let logger: Logger
-    /// Which container replica the object replica on this device tells, by the object's hash and head.
-    private let rowTarget: @Sendable (ObjectHead, UInt16) -> RowTarget?
+    private let places: RestartRepair.Places
     private var task: RepeatedTask?
     private var underWay: Set<Key> = []
+    private var restart: EventLoopPromise<Void>?
 
     private struct Key: Hashable {
         var device: UInt16
@@ -25,28 +25,46 @@ package final class Updater: @unchecked Sendable {
     /// Updates of one device that are sent at once.
     private static let batch = 256
     private static let pause = TimeAmount.seconds(5)
+    private static let restartPatience = TimeAmount.milliseconds(600)
 
+    /// - Parameters:
+    ///   - rowTarget: which container replica the object replica on a device tells, by the object's head.
+    ///   - replicas: all replicas of an object, by its hash and that of its container.
     package init(
         server: ObjectServer, eventLoop: any EventLoop, logger: Logger,
-        rowTarget: @escaping @Sendable (ObjectHead, UInt16) -> RowTarget?
+        rowTarget: @escaping @Sendable (ObjectHead, UInt16) -> RowTarget?,
+        replicas: @escaping @Sendable (PathHash, PathHash) -> [ObjectReplica]
     ) {
         self.server = server
         self.eventLoop = eventLoop
         self.logger = logger
-        self.rowTarget = rowTarget
+        places = RestartRepair.Places(rowTarget: rowTarget, replicas: replicas)
     }
 
-    package func start() {
+    /// - Returns: done when the writes that the last end cut off are seen to, or have taken `restartPatience`: who reads before may see a write
+    ///   appear afterwards.
+    @discardableResult
+    package func start() -> EventLoopFuture<Void> {
+        let promise = eventLoop.makePromise(of: Void.self)
         eventLoop.execute { [self] in
-            announceAfterRestart()
+            restart = promise
+            RestartRepair(server, eventLoop, places) { [self] in endRestart() }.start()
+            eventLoop.scheduleTask(in: Self.restartPatience) { [self] in endRestart() }
             task = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: Self.pause) { [self] _ in
                 for (device, log) in server.devices { sendPending(device, log) }
             }
         }
+        return promise.futureResult
+    }
+
+    private func endRestart() {
+        restart?.succeed()
+        restart = nil
     }
 
     package func stop() {
         eventLoop.execute { [self] in
+            endRestart()
             task?.cancel()
             task = nil
         }
@@ -78,50 +96,10 @@ package final class Updater: @unchecked Sendable {
                 tag: 0)
         }
     }
-
-    /// A record may have become durable just before the process died, without its row: rows are idempotent, so they are sent again.
-    private func announceAfterRestart() {
-        for (device, log) in server.devices {
-            for key in log.takeUnconfirmedAfterRestart() { announce(key, device, log) }
-        }
-    }
-
-    private func announce(_ key: ObjectKey, _ device: UInt16, _ log: DeviceLog) {
-        guard let update = row(of: key, device, log) else { return }
-        guard let node = server.nodes.node(ofDevice: update.table.device) else {
-            return log.submit(
-                .pending(payload: PendingUpdate(update).encoded()),
-                completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
-        }
-        let receiver = SentRow { [self] reply in
-            if case .failed = reply {
-                log.submit(
-                    .pending(payload: PendingUpdate(update).encoded()),
-                    completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
-            }
-        }
-        node.call(
-            .putRow(update), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver, tag: 0)
-    }
-
-    /// The row that belongs to the newest record of an object.
-    private func row(of key: ObjectKey, _ device: UInt16, _ log: DeviceLog) -> PutRow? {
-        if let metadata = try? log.tombstoneMetadata(key) {
-            // Empty when the tombstone was no business of the listing's.
-            guard metadata.readableBytes > 0, let update = try? PendingUpdate(decoding: metadata) else { return nil }
-            return update.putRow
-        }
-        guard case .live(let object) = try? log.object(key, body: .none, mayBlock: true),
-            let head = try? ObjectHead(decoding: object.metadata), let target = rowTarget(head, device)
-        else { return nil }
-        return PutRow(
-            table: TableAddress(device: target.device, kind: .container, hash: target.container),
-            row: TableRow(object: head, policy: key.policy, timestamp: Timestamp(rawValue: object.timestamp)))
-    }
 }
 
-/// Hears of one row.
-private final class SentRow: CallReceiver {
+/// Hears of one reply.
+final class SentRow: CallReceiver {
     private let onReply: (StorageReply) -> Void
 
     init(onReply: @escaping (StorageReply) -> Void) { self.onReply = onReply }
@@ -130,7 +108,7 @@ private final class SentRow: CallReceiver {
 }
 
 /// A write whose failure only means that it is tried again at the next round.
-private final class IgnoredOutcome: WriteCompletion {
+final class IgnoredOutcome: WriteCompletion {
     let sink: any CompletionSink
 
     init(sink: EventLoopSink) { self.sink = sink }

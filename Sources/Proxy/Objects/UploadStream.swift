@@ -53,7 +53,8 @@ package final class UploadStream {
         self.expectedLength = expectedLength
         self.digest = digest
         // Of two pieces one is on its way while the other one fills.
-        gather = PieceGather(size: min(loop.limits.uploadPiece, loop.limits.uploadWindow / 2))
+        gather = PieceGather(
+            size: min(loop.limits.uploadPiece, loop.limits.uploadWindow / 2, UploadChunk.maximumChunk))
         replicas = Array(repeating: Replica(), count: target.primaries.count)
     }
 
