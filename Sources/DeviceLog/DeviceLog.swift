@@ -332,9 +332,12 @@ package final class DeviceLog: Sendable {
         state.withLock { exchange(&$0.unconfirmedAfterRestart, []) }
     }
 
-    /// What `takeUnconfirmedAfterRestart` gave is done; until then a start finds it again.
+    /// What `takeUnconfirmedAfterRestart` gave is done; until then a start finds it again. Of no effect on a closed device: what fails
+    /// because of that is not done.
     package func confirmRestart() {
-        state.withLock { $0.restartFloor = nil }
+        state.withLock { state in
+            if !state.isClosed { state.restartFloor = nil }
+        }
     }
 
     /// Begins a body beyond `Configuration.maximumInlineBody`. `expectedLength` allocates the space at once.

@@ -101,8 +101,12 @@ struct CompactionTests {
         fileSystem.losePower()
         let third = try open()
         #expect(Set(third.takeUnconfirmedAfterRestart()).isSuperset(of: [key(3), key(5)]))
+        third.close()
         third.confirmRestart()
-        try third.flushIndex()
+        let fourth = try open()
+        #expect(Set(fourth.takeUnconfirmedAfterRestart()).isSuperset(of: [key(3), key(5)]))
+        fourth.confirmRestart()
+        try fourth.flushIndex()
         fileSystem.losePower()
         #expect(try open().takeUnconfirmedAfterRestart().isEmpty)
     }

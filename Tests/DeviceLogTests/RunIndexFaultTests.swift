@@ -15,6 +15,12 @@ struct RunIndexFaultTests {
         try RunIndex(directory: directory, fileSystem: fileSystem, policy: MergePolicy(smallest: smallest))
     }
 
+    static func openDevice(_ fileSystem: any FileSystem, _ configuration: Configuration = .test) throws -> DeviceLog {
+        try DeviceLog.open(
+            directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
+            logger: quietLogger)
+    }
+
     static func changes(_ numbers: Range<UInt64>, at timestamp: UInt64) -> IndexChanges {
         let layer = MemoryLayer(rows: 64, firstPending: .max)
         for number in numbers {
@@ -89,7 +95,7 @@ struct RunIndexFaultTests {
             try? index.tidy { false }
         }
         #expect(index.isDamaged, "the merge found it and said nothing")
-        #expect(failures == 0, "\(failures) flushes of 39 failed, \(try! index.version.runs.count) runs")
+        #expect(failures == 0, "\(failures) flushes of 39 failed")
     }
 
     @Test func aSectorThatCannotBeReadDoesNotKeepTheDeviceDown() throws {
@@ -121,11 +127,7 @@ struct RunIndexFaultTests {
 
     @Test func aDamagedBlockThatRecoveryMeetsIsRebuilt() throws {
         let fileSystem = FaultyFileSystem(seed: 1)
-        func open() throws -> DeviceLog {
-            try DeviceLog.open(
-                directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: .test,
-                logger: quietLogger)
-        }
+        func open() throws -> DeviceLog { try Self.openDevice(fileSystem) }
         var log = try open()
         for number in 0..<50 as Range<UInt64> { #expect(log.put(number, at: 10).isStored) }
         try log.flushIndex()
@@ -148,11 +150,7 @@ struct RunIndexFaultTests {
 
     @Test func aDamagedBlockWithTheEntryOfABlobIsRebuilt() throws {
         let fileSystem = FaultyFileSystem(seed: 1)
-        func open() throws -> DeviceLog {
-            try DeviceLog.open(
-                directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: .test,
-                logger: quietLogger)
-        }
+        func open() throws -> DeviceLog { try Self.openDevice(fileSystem) }
         let log = try open()
         var id: UInt64 = 0
         for number in 0..<300 as Range<UInt64> {
@@ -219,7 +217,8 @@ struct RunIndexFaultTests {
             done.add()
             let layer = MemoryLayer(rows: 64, firstPending: .max)
             Self.row(layer, [97], .live, 3, hides: true)
-            try! index.apply(IndexChanges(layer: layer, digests: [], state: IndexState(batch: 3)))
+            let changes = IndexChanges(layer: layer, digests: [], state: IndexState(batch: 3))
+            #expect(throws: Never.self) { try index.apply(changes) }
             return nil
         }
         let row = try ([97] as [UInt8]).withUnsafeBytes { try index.row(table(1), $0) }
@@ -325,7 +324,8 @@ struct RunIndexFaultTests {
         fileSystem.plan.capacity = used + used / 4
         for _ in 0..<5 {
             time += 1
-            #expect(throws: Never.self, "at \(try! index.version.runs.count) runs") {
+            let runs = try index.version.runs.count
+            #expect(throws: Never.self, "at \(runs) runs") {
                 try index.apply(Self.changes(0..<10, at: time))
             }
             try? index.tidy { false }

@@ -28,7 +28,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     var merges: [RunMerge] = []
     /// A merge failed with these runs; another try is of no use before there are others.
     var failed: Version?
-    /// A block could not be read. What was read is sound, but nothing is merged any more, and the next start rebuilds the index.
+    /// A block could not be read. What was read is sound, but the runs from it on are not merged any more, and the next start rebuilds the index.
     private let damage = Atomic<Bool>(false)
     private var isDamageRecorded = false
     /// Runs that no manifest names any more, their files still to be removed.

@@ -123,11 +123,17 @@ extension RunIndex {
     /// Begins the next one if it is due, above those that are under way; false when there is nothing to go on with.
     private func beginMerge() throws(DeviceLogError) -> Bool {
         let version = try version
+        // Holding on to it would hold on to the files of runs that were replaced since.
+        if failed !== version { failed = nil }
         let busy = merges.last?.inputs.first?.number
         // What is below a damaged run stays as it is.
         let runs = version.runs.prefix { $0.number != busy && !$0.isDamaged }
-        let sizes = runs.map { MergePolicy.Size(bytes: $0.size, entries: $0.tail.count, removals: $0.tail.removals) }
-        guard failed !== version, let count = policy.due(sizes) else { return !merges.isEmpty }
+        // Only a merge that reaches the oldest run gets rid of removals.
+        let isWhole = runs.count == version.runs.count
+        let sizes = runs.map { run in
+            MergePolicy.Size(bytes: run.size, entries: run.tail.count, removals: isWhole ? run.tail.removals : 0)
+        }
+        guard failed == nil, let count = policy.due(sizes) else { return !merges.isEmpty }
         let inputs = Array(runs.prefix(count))
         // On a disk that is nearly full a merge would only fail at its end.
         let bytes = inputs.reduce(0) { $0 + $1.size }
