@@ -31,6 +31,8 @@ package struct Configuration: Sendable {
     package var gatherAbove = 16
     /// That time.
     package var gatherMicroseconds = 1500
+    /// Memory for the last records, which are written past the page cache; 0 switches it off.
+    package var recentBytes = 8 << 20
     /// Writes waiting for the commit stream; beyond this they fail with `.busy`.
     package var maximumQueuedWrites = 16384
     /// Bytes of metadata and bodies waiting for the commit stream.

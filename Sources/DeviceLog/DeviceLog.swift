@@ -97,14 +97,16 @@ package final class DeviceLog: Sendable {
         let recovered = found.recovered
         catalog = found.catalog
         blobs = found.blobs
-        reader = RecordReader(files: files)
+        let recent = RecentLog(capacity: configuration.recentBytes)
+        reader = RecordReader(files: files, recent: recent)
         queue = WriteQueue(
             maximumWrites: configuration.maximumQueuedWrites, maximumBytes: configuration.maximumQueuedBytes)
         unconfirmed = Unconfirmed(limit: configuration.maximumUnconfirmed)
         space = SpaceGauge(
             directory: directory.path, fileSystem: directory.fileSystem, reserve: configuration.reserve)
         let writer = LogWriter(
-            files: files, segmentSize: configuration.segmentSize, last: recovered.lastSegment, end: recovered.end,
+            files: files, recent: recent, segmentSize: configuration.segmentSize, last: recovered.lastSegment,
+            end: recovered.end,
             nextSegment: recovered.nextSegment, nextBatch: recovered.nextBatch)
         stream = CommitStream(
             configuration: configuration, catalog: catalog, queue: queue, writer: writer, unconfirmed: unconfirmed,

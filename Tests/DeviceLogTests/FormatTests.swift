@@ -12,7 +12,7 @@ struct FormatTests {
 
     @Test func record() {
         let buffer = BatchBuffer()
-        buffer.begin(segment: 2, offset: 256, batch: 9)
+        buffer.begin(segment: 2, offset: 256, batch: 9, lead: UnsafeRawBufferPointer(start: nil, count: 0))
         var header = RecordHeader(kind: .put)
         header.space = 1
         header.hash = PathHash(high: 0x0102_0304_0506_0708, low: 0x1112_1314_1516_1718)

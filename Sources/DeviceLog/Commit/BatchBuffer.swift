@@ -6,7 +6,9 @@ final class BatchBuffer {
     /// What is kept between batches; a larger buffer is given back.
     private static let retained = 1 << 20
 
-    private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 4096)
+    private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: directAlignment)
+    /// Bytes before the batch, which are on disk already.
+    private var lead = 0
     private(set) var count = 0
     private(set) var records = 0
     private var segment: UInt32 = 0
@@ -17,20 +19,30 @@ final class BatchBuffer {
         memory.deallocate()
     }
 
-    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory).part(0, count) }
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory).part(lead, count) }
 
-    /// The batch and so many zeros behind it.
-    func bytes(padding: Int) -> UnsafeRawBufferPointer {
+    /// The batch with its lead, and zeros to the end of the last page.
+    func pages() -> UnsafeRawBufferPointer {
+        let padding = (directAlignment - (lead + count) % directAlignment) % directAlignment
         reserve(padding)
-        (memory.baseAddress! + count).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
-        return UnsafeRawBufferPointer(memory).part(0, count + padding)
+        (memory.baseAddress! + lead + count).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
+        return UnsafeRawBufferPointer(memory).part(0, lead + count + padding)
     }
 
-    func begin(segment: UInt32, offset: UInt32, batch: UInt64) {
+    /// The lead of a batch after this one.
+    var lastPage: UnsafeRawBufferPointer {
+        let end = lead + count
+        return UnsafeRawBufferPointer(memory).part(end - end % directAlignment, end % directAlignment)
+    }
+
+    /// - Parameter lead: what the write begins with, up to `offset`.
+    func begin(segment: UInt32, offset: UInt32, batch: UInt64, lead: UnsafeRawBufferPointer) {
         if memory.count > Self.retained {
             memory.deallocate()
-            memory = .allocate(byteCount: Self.retained, alignment: 4096)
+            memory = .allocate(byteCount: Self.retained, alignment: directAlignment)
         }
+        memory.copyMemory(from: lead)
+        self.lead = lead.count
         count = 0
         records = 0
         self.segment = segment
@@ -44,7 +56,7 @@ final class BatchBuffer {
     ) -> RecordLocation {
         let length = RecordHeader.recordLength(metadata: metadata.count, body: body.count)
         reserve(length)
-        let start = memory.baseAddress! + count
+        let start = memory.baseAddress! + lead + count
         let content = start + RecordHeader.size
         if metadata.count > 0 { content.copyMemory(from: metadata.baseAddress!, byteCount: metadata.count) }
         if body.count > 0 { (content + metadata.count).copyMemory(from: body.baseAddress!, byteCount: body.count) }
@@ -76,10 +88,11 @@ final class BatchBuffer {
     }
 
     private func reserve(_ length: Int) {
-        guard count + length > memory.count else { return }
+        let used = lead + count
+        guard used + length > memory.count else { return }
         let larger = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(memory.count * 2, count + length), alignment: 4096)
-        larger.copyMemory(from: bytes)
+            byteCount: max(memory.count * 2, used + length), alignment: directAlignment)
+        larger.copyMemory(from: UnsafeRawBufferPointer(memory).part(0, used))
         memory.deallocate()
         memory = larger
     }

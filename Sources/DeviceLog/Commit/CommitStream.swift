@@ -107,7 +107,7 @@ final class CommitStream: @unchecked Sendable {
 
     /// Decides operations and lays out their records until the batch or the segment is full.
     private func fillBatch() {
-        buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
+        beginBatch()
         while next < waiting.count, finished.count < configuration.maximumBatchRecords {
             let queued = waiting[next]
             if failure == nil {
@@ -124,6 +124,10 @@ final class CommitStream: @unchecked Sendable {
             }
             finish(queued, decide(queued.operation))
         }
+    }
+
+    private func beginBatch() {
+        buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch(), lead: writer.lead)
     }
 
     private func finish(_ queued: QueuedOperation, _ outcome: WriteOutcome) {
@@ -143,7 +147,7 @@ final class CommitStream: @unchecked Sendable {
     private func rollSegment() -> DeviceLogError? {
         do {
             try writer.roll()
-            buffer.begin(segment: writer.segment, offset: writer.offset, batch: writer.takeBatch())
+            beginBatch()
             return nil
         } catch {
             let reason = DeviceLogError(error)
@@ -158,8 +162,7 @@ final class CommitStream: @unchecked Sendable {
         let start = Monotonic.nanoseconds()
         var syncFailed = false
         do {
-            let bytes = buffer.bytes(padding: writer.padding(behind: buffer.count))
-            try writer.write(bytes, count: buffer.count) { _ in syncFailed = true }
+            try writer.write(buffer) { _ in syncFailed = true }
         } catch {
             let reason = DeviceLogError(error)
             if syncFailed || reason != .full {

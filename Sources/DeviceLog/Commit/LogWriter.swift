@@ -17,6 +17,7 @@ final class LogWriter: @unchecked Sendable {
 
     private let files: SegmentFiles
     private let segmentSize: Int
+    private let recent: RecentLog
     private let zeroing = Mutex(Zeroing())
     private var file: (any File)?
     /// The segment that is written, or the last one when none is open yet.
@@ -25,16 +26,25 @@ final class LogWriter: @unchecked Sendable {
     private(set) var nextBatch: UInt64
     private var nextSegment: UInt32
     private var isGrowing = true
+    /// The page that the head is in, as far as it is written: a write past the page cache begins with it.
+    private let headPage = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: directAlignment, alignment: directAlignment)
 
     /// The log goes on in a new segment, made by the first write; the last one ended at `end`.
-    init(files: SegmentFiles, segmentSize: Int, last: UInt32, end: UInt32, nextSegment: UInt32, nextBatch: UInt64) {
+    init(
+        files: SegmentFiles, recent: RecentLog, segmentSize: Int, last: UInt32, end: UInt32, nextSegment: UInt32,
+        nextBatch: UInt64
+    ) {
         self.files = files
+        self.recent = recent
         self.segmentSize = segmentSize
         segment = last
         offset = end
         self.nextSegment = nextSegment
         self.nextBatch = nextBatch
     }
+
+    deinit { headPage.deallocate() }
 
     /// Everything durable is before it.
     var head: LogPosition { LogPosition(segment: segment, offset: offset) }
@@ -55,11 +65,9 @@ final class LogWriter: @unchecked Sendable {
         try seal()
         let number = nextSegment
         let next = try files.create(number)
-        let header = SegmentHeader(segment: number, firstBatch: nextBatch)
-        try withUnsafeTemporaryBytes(SegmentHeader.size) { (bytes) throws(FileError) in
-            header.encode(to: bytes.baseAddress!)
-            try next.write(UnsafeRawBufferPointer(bytes), at: 0)
-        }
+        headPage.initializeMemory(as: UInt8.self, repeating: 0)
+        SegmentHeader(segment: number, firstBatch: nextBatch).encode(to: headPage.baseAddress!)
+        try next.write(UnsafeRawBufferPointer(headPage).part(0, SegmentHeader.size), at: 0)
         let length = try next.length()
         nextSegment += 1
         file = next
@@ -88,35 +96,41 @@ final class LogWriter: @unchecked Sendable {
         return nextBatch
     }
 
-    /// Zeros to write behind a batch, up to the end of the page: the rest of a page that is on disk and not in memory would have to be
-    /// read first.
-    func padding(behind count: Int) -> Int {
-        guard !isGrowing else { return 0 }
-        let end = Int(offset) + count
-        return min((Self.page - end % Self.page) % Self.page, segmentSize - end)
+    /// What is written before the next batch, so that the write begins at a page: nothing while the segment grows, since a page there is
+    /// still in memory and the zeros behind it come through the page cache.
+    var lead: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(headPage).part(0, isGrowing ? 0 : Int(offset) % directAlignment)
     }
-
-    private static let page = 4096
 
     /// Writes a batch at the head and makes it durable. When it throws the head stays.
     ///
-    /// - Parameter count: bytes of the batch; what is behind them in `bytes` is padding.
-    func write(
-        _ bytes: UnsafeRawBufferPointer, count: Int, synced: (_ error: FileError) -> Void
-    ) throws(FileError) {
+    /// Where the blocks are on disk it goes past the page cache: copying three replicas there, of which one is read, cost more than
+    /// writing them (decision 0010).
+    ///
+    /// - Parameter buffer: laid out for the head, with its `lead`.
+    func write(_ buffer: BatchBuffer, synced: (_ error: FileError) -> Void) throws(FileError) {
         guard let file else { throw FileError(errno: EBADF) }
-        let end = Int64(offset) + Int64(count)
+        let end = Int64(offset) + Int64(buffer.count)
         zeroing.withLock {
             $0.filled = max($0.filled, end)
             $0.head = end
         }
-        try file.write(bytes, at: Int64(offset))
+        if isGrowing {
+            try file.write(buffer.bytes, at: Int64(offset))
+        } else {
+            // Rewrites what is durable with the same bytes, which a torn write cannot harm.
+            try file.writeDirectly(buffer.pages(), at: Int64(offset) / Int64(directAlignment) * Int64(directAlignment))
+        }
         do {
             try file.sync()
         } catch {
             // What the device kept is unknown from here on, and a second fsync would hide that.
             synced(error)
             throw error
+        }
+        if !isGrowing {
+            headPage.copyMemory(from: buffer.lastPage)
+            recent.add(buffer.bytes, segment: segment, offset: offset)
         }
         offset = UInt32(end)
     }

@@ -7,6 +7,7 @@ struct RecordReader: Sendable {
     private static let metadataGuess = 2048
 
     let files: SegmentFiles
+    let recent: RecentLog
 
     /// Header and content (metadata and body). `.corrupt` when either does not verify.
     func record(at location: RecordLocation, mayBlock: Bool) throws(DeviceLogError) -> (RecordHeader, ByteBuffer) {
@@ -43,6 +44,7 @@ struct RecordReader: Sendable {
 
     private func read(_ location: RecordLocation, count: Int, _ mayBlock: Bool) throws(DeviceLogError) -> ByteBuffer {
         guard count >= RecordHeader.size else { throw .corrupt }
+        if let buffer = recent.read(segment: location.segment, offset: location.offset, count: count) { return buffer }
         let file: any File
         do {
             file = try files.file(location.segment)
