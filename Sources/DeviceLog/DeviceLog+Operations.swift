@@ -176,73 +176,16 @@ extension DeviceLog {
         return statistics
     }
 
-    // MARK: Comparing
-
-    /// XOR over the digests of everything whose hash begins with one of these 16-bit values.
-    package func digest(policy: UInt8, buckets: Range<Int>) -> UInt64 {
-        catalog.memory.withLock { $0.digests.value(policy: policy, buckets: buckets) }
-    }
-
-    /// Keys and versions of everything whose hash begins with one of these 16-bit values, tombstones too, in the
-    /// order of the hashes, until `visit` says false.
-    package func versions(
-        policy: UInt8, buckets: Range<Int>, visit: (ObjectKey, ObjectVersion) -> Bool
-    ) throws(DeviceLogError) {
-        let buckets = buckets.clamped(to: 0..<Digests.buckets)
-        guard !buckets.isEmpty else { return }
-        func isWanted(_ key: ObjectKey) -> Bool {
-            key.policy == policy && buckets.contains(Int(key.hash.high >> 48))
-        }
-        // Memory first, as with lookups.
-        var recent: [ObjectTable.Slot] = catalog.memory.withLock { memory in
-            memory.active.objects.sorted().filter { isWanted($0.key) }
-        }
-        let older = catalog.memory.withLock { $0.flushing?.layer.objects.sorted().filter { isWanted($0.key) } ?? [] }
-        recent = Self.merge(recent, over: older)
-        var next = 0
-        var isStopped = false
-        func emit(_ key: ObjectKey, _ entry: ObjectEntry) -> Bool {
-            if entry.kind != .removed, !visit(key, entry.version) { isStopped = true }
-            return !isStopped
-        }
-        let first = ObjectKey(policy: policy, hash: PathHash(high: UInt64(buckets.lowerBound) << 48, low: 0))
-        try catalog.index.scanObjects(from: first) { key, entry in
-            guard isWanted(key) else { return false }
-            while next < recent.count, recent[next].key.hash < key.hash {
-                next += 1
-                guard emit(recent[next - 1].key, recent[next - 1].entry) else { return false }
-            }
-            if next < recent.count, recent[next].key == key {
-                next += 1
-                return emit(key, recent[next - 1].entry)
-            }
-            return emit(key, entry)
-        }
-        while !isStopped, next < recent.count {
-            next += 1
-            _ = emit(recent[next - 1].key, recent[next - 1].entry)
-        }
-    }
-
-    private static func merge(_ upper: [ObjectTable.Slot], over lower: [ObjectTable.Slot]) -> [ObjectTable.Slot] {
-        var merged: [ObjectTable.Slot] = []
-        var index = 0
-        for slot in upper {
-            while index < lower.count, lower[index].key.hash <= slot.key.hash {
-                if lower[index].key.hash != slot.key.hash { merged.append(lower[index]) }
-                index += 1
-            }
-            merged.append(slot)
-        }
-        return merged + lower[index...]
-    }
+    // MARK: Verifying
 
     /// Compares the digests with the index, entry by entry; false means that the index is damaged. It is thrown away
     /// then when the device is closed, so that the next start rebuilds it. Meaningful only while nothing is written.
     package func verifyIndex() throws(DeviceLogError) -> Bool {
         let computed = Digests()
         for policy in UInt8.min...UInt8.max {
-            try versions(policy: policy, buckets: 0..<Digests.buckets) { key, version in
+            try versions(
+                policy: policy, from: PathHash(high: 0, low: 0), through: PathHash(high: .max, low: .max)
+            ) { key, version in
                 computed.toggle(key, version)
                 return true
             }

@@ -1,4 +1,6 @@
 package import NIOCore
+package import Ring
+internal import Synchronization
 
 /// Tables: the listings of containers and accounts.
 extension DeviceLog {
@@ -24,6 +26,40 @@ extension DeviceLog {
     ) throws(DeviceLogError) {
         var scan = RowScan(catalog, table, kind: kind == .live ? .live : .deleted, reverse: reverse)
         try scan.run(from: start, visit)
+    }
+
+    /// The tables of one kind whose hashes are in a range, in the order of the hashes, until `visit` says false: those with rows or an info.
+    package func tables(
+        _ kind: TableKind, from first: PathHash, through last: PathHash,
+        visit: (_ hash: PathHash, _ info: ByteBuffer?, _ stats: TableStats) -> Bool
+    ) throws(DeviceLogError) {
+        func isWanted(_ key: TableKey) -> Bool { key.kind == kind && !(key.hash < first) && !(last < key.hash) }
+        // Memory first, as with lookups.
+        let states = catalog.memory.withLock { memory in
+            (memory.flushing?.layer.tables ?? [:]).filter { isWanted($0.key) }
+                .merging(memory.active.tables.filter { isWanted($0.key) }) { $1 }
+        }
+        let recent = states.sorted { $0.key.hash < $1.key.hash }
+        var next = 0
+        var isStopped = false
+        func emit(_ key: TableKey, _ state: TableState) -> Bool {
+            isStopped = !visit(key.hash, state.info.map { ByteBuffer(bytes: $0) }, state.stats)
+            return !isStopped
+        }
+        try catalog.index.scanTables(from: TableKey(kind: kind, hash: first)) { key, state in
+            guard isWanted(key) else { return false }
+            while next < recent.count, recent[next].key.hash < key.hash {
+                next += 1
+                guard emit(recent[next - 1].key, recent[next - 1].value) else { return false }
+            }
+            guard next < recent.count, recent[next].key == key else { return emit(key, state) }
+            next += 1
+            return emit(key, recent[next - 1].value)
+        }
+        while !isStopped, next < recent.count {
+            next += 1
+            _ = emit(recent[next - 1].key, recent[next - 1].value)
+        }
     }
 
     /// Updates that wait for `Write.pendingDone`, the oldest first.

@@ -41,6 +41,7 @@ package final class DeviceLog: Sendable {
         var isIndexDamaged = false
         /// Segments that hold damaged records and cannot be emptied.
         var stuckSegments: Set<UInt32> = []
+        var onDamage: (@Sendable (ObjectKey) -> Void)?
         /// Where the last flush began.
         var flushedSegment: UInt32 = 0
     }
@@ -176,7 +177,7 @@ package final class DeviceLog: Sendable {
         while true {
             guard let entry = try catalog.object(key) else { return try absent() }
             switch entry.kind {
-            case .removed: return try absent()
+            case .removed, .evicted: return try absent()
             case .tombstone: return .tombstone(timestamp: entry.timestamp)
             case .quarantined: throw .quarantined
             case .live: break
@@ -201,7 +202,7 @@ package final class DeviceLog: Sendable {
 
     /// What the index knows; reads no record.
     package func version(of key: ObjectKey) throws(DeviceLogError) -> ObjectVersion {
-        guard let entry = try catalog.object(key), entry.kind != .removed else {
+        guard let entry = try catalog.object(key), entry.version.kind != .absent else {
             _ = try absent()
             return .absent
         }
@@ -275,6 +276,12 @@ package final class DeviceLog: Sendable {
         // When the queue is closed the next reader reports it again.
         _ = queue.append(
             QueuedOperation(operation: .quarantine(key, entry.body), completion: nil, size: 0), limited: false)
+        state.withLock { $0.onDamage }?(key)
+    }
+
+    /// Calls from any thread when a read has found a damaged object, whose note is on its way to the log.
+    package func whenDamaged(_ body: @escaping @Sendable (ObjectKey) -> Void) {
+        state.withLock { $0.onDamage = body }
     }
 
     // MARK: Writes
@@ -392,7 +399,13 @@ extension Configuration {
         case .put(_, _, let metadata, .blob(let blob), _):
             guard metadata.readableBytes <= maximumMetadata else { return nil }
             return metadata.readableBytes + 16 + 4 * (Int(blob.length) / blobBlock + 1)
-        case .pendingDone, .tableInfo:
+        case .restore(_, _, _, let metadata, .inline(let body)):
+            guard metadata.readableBytes <= maximumMetadata, body.readableBytes <= maximumInlineBody else { return nil }
+            return metadata.readableBytes + body.readableBytes
+        case .restore(_, _, _, let metadata, .blob(let blob)):
+            guard metadata.readableBytes <= maximumMetadata else { return nil }
+            return metadata.readableBytes + 16 + 4 * (Int(blob.length) / blobBlock + 1)
+        case .pendingDone, .tableInfo, .evict:
             return 0
         case .delete(_, _, let metadata), .updateMetadata(_, _, _, let metadata):
             return metadata.readableBytes <= maximumMetadata ? metadata.readableBytes : nil

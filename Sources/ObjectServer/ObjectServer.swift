@@ -3,6 +3,7 @@ package import Logging
 import NIOCore
 package import NIOPosix
 package import StorageWire
+import Synchronization
 
 /// Serves the objects on the devices of this node. Every success that it answers is durable.
 package final class ObjectServer: StorageHandler {
@@ -11,6 +12,8 @@ package final class ObjectServer: StorageHandler {
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
     let logger: Logger
+    /// Set while a replicator runs.
+    let fetchers = Mutex<FetchDesk?>(nil)
 
     /// How long a container replica has to make a row durable before the update is kept for later.
     static let rowTimeout = TimeAmount.seconds(3)
@@ -40,7 +43,11 @@ package final class ObjectServer: StorageHandler {
         case .readBody(let read): readBody(read, call: call)
         case .deleteObject(let delete): self.delete(delete, call: call)
         case .updateObject(let update): self.update(update, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+        case .replication(.digests(let query)): digests(query, call: call)
+        case .replication(.versions(let query)): versions(query, call: call)
+        case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
+            .replication(.fetchTables):
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

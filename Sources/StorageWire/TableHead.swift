@@ -93,6 +93,21 @@ package struct TableHead: Equatable, Sendable {
         for item in other.metadata { merge(item) }
     }
 
+    /// The same for heads that say the same, in whatever order their items are.
+    package var digest: UInt64 {
+        var sum = Digest64()
+        sum.add(account)
+        sum.add(container)
+        for number in [UInt64(policy), created.rawValue, put.rawValue, deleted.rawValue] { sum.add(number) }
+        return metadata.reduce(sum.value) { digest, item in
+            var sum = Digest64()
+            sum.add(item.name)
+            sum.add(item.value)
+            sum.add(item.timestamp.rawValue)
+            return digest ^ sum.value
+        }
+    }
+
     package func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeInteger(Self.version)

@@ -53,6 +53,15 @@ final class MemoryIndex: IndexStore {
         }
     }
 
+    func scanTables(from key: TableKey, _ visit: (TableKey, TableState) -> Bool) {
+        func isBefore(_ left: TableKey, _ right: TableKey) -> Bool {
+            left.kind != right.kind ? left.kind.rawValue < right.kind.rawValue : left.hash < right.hash
+        }
+        for (found, state) in snapshot.tables.sorted(by: { isBefore($0.key, $1.key) }) where !isBefore(found, key) {
+            guard visit(found, state) else { return }
+        }
+    }
+
     func scanRows(
         _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep

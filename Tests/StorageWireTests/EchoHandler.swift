@@ -48,6 +48,7 @@ final class EchoHandler: StorageHandler {
             let table = TableReply(head: nil, sums: [], digest: 1, lastChange: .never)
             call.reply(.listing(ListingReply(table: table, count: message.limit, entries: entries)))
         case .status: call.reply(.status(NodeStatus(devices: [])))
+        case .replication: call.reply(.failed(StorageFailure(.malformed, "not for an echo")))
         }
     }
 

@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 14
-    static let replyKinds = 16
+    static let requestKinds = 19
+    static let replyKinds = 20
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -63,7 +63,53 @@ struct RandomMessages {
                     table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100), endMarker: bytes(100),
                     prefix: bytes(100), delimiter: bytes(4), reverse: flag(), includesDeleted: flag(),
                     omitsSubdirectories: flag()))
-        default: .status
+        case 13: .status
+        default: .replication(replication(kind))
+        }
+    }
+
+    private mutating func replication(_ kind: Int) -> ReplicationRequest {
+        let range = HashRange(first: hash(), last: hash())
+        let hashes = (0..<below(100)).map { _ in hash() }
+        return switch kind {
+        case 14:
+            .digests(
+                DigestQuery(
+                    device: integer(), policy: integer(), partPower: UInt8(below(33)),
+                    partitions: (0..<below(100)).map { _ in integer() }))
+        case 15:
+            .versions(
+                VersionQuery(
+                    device: integer(), policy: integer(), range: range, limit: below(VersionQuery.maximumLimit + 1)))
+        case 16: .fetch(FetchObjects(device: integer(), source: integer(), policy: integer(), hashes: hashes))
+        case 17:
+            .tables(
+                TableQuery(
+                    device: integer(), kind: flag() ? .account : .container, range: range,
+                    limit: below(TableQuery.maximumLimit + 1)))
+        default:
+            .fetchTables(
+                FetchTables(
+                    device: integer(), source: integer(), kind: flag() ? .account : .container, hashes: hashes))
+        }
+    }
+
+    private mutating func replicationReply(_ kind: Int) -> ReplicationReply {
+        switch kind {
+        case 16: .digests((0..<below(100)).map { _ in integer() })
+        case 17:
+            .versions(
+                VersionPage(
+                    versions: (0..<below(100)).map { _ in
+                        ReplicaVersion(
+                            hash: hash(), timestamp: timestamp(), kind: [.live, .tombstone, .quarantined][below(3)])
+                    }, isWhole: flag()))
+        case 18: .fetched((0..<below(100)).map { _ in flag() })
+        default:
+            .tables(
+                TablePage(
+                    tables: (0..<below(100)).map { _ in TableSummary(hash: hash(), rows: integer(), head: integer()) },
+                    isWhole: flag()))
         }
     }
 
@@ -88,6 +134,7 @@ struct RandomMessages {
         case 12: .tableStored(created: flag())
         case 13: listing()
         case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
+        case 16...: .replication(replicationReply(kind))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }

@@ -36,6 +36,10 @@ extension CommitStream {
             return try delete(key, timestamp, metadata)
         case .updateMetadata(let key, let timestamp, let base, let metadata):
             return try update(key, timestamp, base, metadata)
+        case .restore(let key, let timestamp, let dataTimestamp, let metadata, let body):
+            return try restore(key, timestamp, dataTimestamp, metadata, body)
+        case .evict(let key, let timestamp):
+            return try evict(key, timestamp)
         case .row(let table, let row):
             return try putRow(table, row)
         case .tableInfo(let table, let transform):
@@ -66,20 +70,38 @@ extension CommitStream {
         _ key: ObjectKey, _ timestamp: UInt64, _ metadata: ByteBuffer, _ body: WriteBody, _ condition: WriteCondition
     ) throws(DeviceLogError) -> WriteOutcome {
         let old = try changes.object(key)
-        if let old, old.timestamp >= timestamp, !(old.kind == .quarantined && old.timestamp == timestamp) {
+        if let old, old.timestamp >= timestamp, !(old.timestamp == timestamp && old.isReplaceable) {
             let isRepetition = old.kind == .live && old.timestamp == timestamp && old.dataTimestamp == timestamp
             if isRepetition { return .stored(position: old.record.position) }
-            if case .ifAbsent = condition, old.kind != .tombstone {
+            if case .ifAbsent = condition, old.isObject {
                 return .conditionFailed(newest: old.timestamp)
             }
             return .superseded(newest: old.timestamp)
         }
-        if case .ifAbsent = condition, let old, old.kind != .tombstone {
+        if case .ifAbsent = condition, let old, old.isObject {
             return .conditionFailed(newest: old.timestamp)
         }
-        guard !isFull else { return .failed(.full) }
+        return appendPut(objectHeader(.put, key, timestamp, dataTimestamp: timestamp), metadata, body, over: old)
+    }
 
-        var header = objectHeader(.put, key, timestamp, dataTimestamp: timestamp)
+    private func restore(
+        _ key: ObjectKey, _ timestamp: UInt64, _ dataTimestamp: UInt64, _ metadata: ByteBuffer, _ body: WriteBody
+    ) throws(DeviceLogError) -> WriteOutcome {
+        let old = try changes.object(key)
+        if let old, old.timestamp >= timestamp, !(old.timestamp == timestamp && old.isReplaceable) {
+            let isRepetition = old.timestamp == timestamp && old.dataTimestamp == dataTimestamp && old.kind == .live
+            return isRepetition ? .stored(position: old.record.position) : .superseded(newest: old.timestamp)
+        }
+        var header = objectHeader(.put, key, timestamp, dataTimestamp: dataTimestamp)
+        header.flags = RecordHeader.flagRelocated
+        return appendPut(header, metadata, body, over: old)
+    }
+
+    private func appendPut(
+        _ header: RecordHeader, _ metadata: ByteBuffer, _ body: WriteBody, over old: ObjectEntry?
+    ) -> WriteOutcome {
+        guard !isFull else { return .failed(.full) }
+        var header = header
         let record: RecordLocation
         switch body {
         case .inline(let bytes):
@@ -88,15 +110,27 @@ extension CommitStream {
         case .blob(let blob):
             guard let description = blob.description else { return .failed(.closed) }
             header.bodyTotal = UInt64(blob.length)
-            header.flags = RecordHeader.flagBlob
+            header.flags |= RecordHeader.flagBlob
             header.reference = blob.id
             record = buffer.append(header, metadata: metadata, body: ByteBuffer(bytes: description.encode()))
         }
         let entry = ObjectEntry(
-            kind: .live, timestamp: timestamp, dataTimestamp: timestamp, record: record, data: .none,
+            kind: .live, timestamp: header.timestamp, dataTimestamp: header.dataTimestamp, record: record, data: .none,
             blob: header.reference)
-        changes.set(key, from: old, to: entry)
-        newPositions.append(record.position)
+        changes.set(header.objectKey, from: old, to: entry)
+        // What a replicator brings has its rows elsewhere.
+        if header.flags & RecordHeader.flagRelocated == 0 { newPositions.append(record.position) }
+        return .stored(position: record.position)
+    }
+
+    private func evict(_ key: ObjectKey, _ timestamp: UInt64) throws(DeviceLogError) -> WriteOutcome {
+        guard let old = try changes.object(key), old.timestamp == timestamp, old.kind != .evicted else {
+            return .missing
+        }
+        var header = objectHeader(.eviction, key, timestamp, dataTimestamp: 0)
+        header.reference = UInt64(writer.segment)
+        let record = buffer.append(header, metadata: ByteBuffer(), body: ByteBuffer())
+        changes.set(key, from: old, to: .marker(.evicted, header, at: record))
         return .stored(position: record.position)
     }
 
@@ -112,7 +146,7 @@ extension CommitStream {
         var header = objectHeader(.tombstone, key, timestamp, dataTimestamp: 0)
         header.reference = UInt64(writer.segment)
         let record = buffer.append(header, metadata: metadata, body: ByteBuffer())
-        changes.set(key, from: old, to: .tombstone(header, at: record))
+        changes.set(key, from: old, to: .marker(.tombstone, header, at: record))
         newPositions.append(record.position)
         return .stored(position: record.position)
     }
@@ -124,7 +158,7 @@ extension CommitStream {
         if old.timestamp > timestamp { return .superseded(newest: old.timestamp) }
         switch old.kind {
         case .quarantined: return .failed(.quarantined)
-        case .tombstone, .removed: return .missing
+        case .tombstone, .removed, .evicted: return .missing
         case .live: break
         }
         guard old.dataTimestamp == base else { return .baseMismatch(newest: old.dataTimestamp) }
@@ -234,9 +268,15 @@ extension CommitStream {
 }
 
 extension ObjectEntry {
-    static func tombstone(_ header: RecordHeader, at record: RecordLocation) -> ObjectEntry {
+    /// Whether a put of the same time takes its place.
+    fileprivate var isReplaceable: Bool { kind == .quarantined || kind == .evicted }
+    /// Whether `ifAbsent` fails.
+    fileprivate var isObject: Bool { kind == .live || kind == .quarantined }
+
+    /// A tombstone or an eviction.
+    static func marker(_ kind: Kind, _ header: RecordHeader, at record: RecordLocation) -> ObjectEntry {
         ObjectEntry(
-            kind: .tombstone, timestamp: header.timestamp, dataTimestamp: 0, record: record,
+            kind: kind, timestamp: header.timestamp, dataTimestamp: 0, record: record,
             data: RecordLocation(segment: UInt32(truncatingIfNeeded: header.reference), offset: 0, length: 0), blob: 0)
     }
 }

@@ -193,9 +193,13 @@ final class CommitStream: @unchecked Sendable {
     /// Blobs whose put was stored belong to their records now; the others stay with who staged them and may be put again.
     private func releaseBlobs() {
         for (queued, outcome) in finished {
-            guard case .write(.put(_, _, _, .blob(let blob), _)) = queued.operation, case .stored = outcome else {
-                continue
+            let blob: StagedBlob
+            switch queued.operation {
+            case .write(.put(_, _, _, .blob(let staged), _)): blob = staged
+            case .write(.restore(_, _, _, _, .blob(let staged))): blob = staged
+            default: continue
             }
+            guard case .stored = outcome else { continue }
             // A repetition has its bytes already.
             if changes.layer.blobs[blob.id] != nil { blob.release() } else { blob.discard() }
         }

@@ -7,7 +7,7 @@ extension CommitStream {
     func relocate(_ header: RecordHeader) throws(DeviceLogError) -> WriteOutcome {
         switch header.kind {
         case .put, .metadata: return try relocateObject(header)
-        case .tombstone, .quarantine: return try relocateMarker(header)
+        case .tombstone, .quarantine, .eviction: return try relocateMarker(header)
         case .row: return try relocateRow(header)
         case .tableInfo: return try relocateInfo(header)
         case .pending: return try relocatePending(header)

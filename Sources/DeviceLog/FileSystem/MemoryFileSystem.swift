@@ -128,7 +128,7 @@ extension Array where Element == UInt8 {
     mutating func overwrite(at offset: Int, with content: UnsafeRawBufferPointer) {
         guard let source = content.baseAddress, content.count > 0 else { return }
         if count < offset + content.count {
-            append(contentsOf: repeatElement(0, count: offset + content.count - count))
+            self += [UInt8](repeating: 0, count: offset + content.count - count)
         }
         withUnsafeMutableBytes { ($0.baseAddress! + offset).copyMemory(from: source, byteCount: content.count) }
     }

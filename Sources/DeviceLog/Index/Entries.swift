@@ -9,6 +9,9 @@ struct ObjectEntry: Equatable {
         case quarantined = 3
         /// A forgotten tombstone: hides the entry below until the next flush removes it.
         case removed = 4
+        /// Was given to the devices that it belongs to. Nothing is there, but an older record may be in the log, where a rebuild would
+        /// find it.
+        case evicted = 5
     }
 
     var kind: Kind
@@ -17,7 +20,7 @@ struct ObjectEntry: Equatable {
     var dataTimestamp: UInt64
     /// The newest record.
     var record: RecordLocation
-    /// The record with the body, when that is another one; of a tombstone `segment` is where it was first written.
+    /// The record with the body, when that is another one; of a tombstone or an eviction `segment` is where it was first written.
     var data: RecordLocation
     /// Number of the blob with the body, 0 for none.
     var blob: UInt64
@@ -30,7 +33,7 @@ struct ObjectEntry: Equatable {
         case .live: ObjectVersion(kind: .live, timestamp: timestamp, dataTimestamp: dataTimestamp)
         case .tombstone: ObjectVersion(kind: .tombstone, timestamp: timestamp, dataTimestamp: 0)
         case .quarantined: ObjectVersion(kind: .quarantined, timestamp: timestamp, dataTimestamp: 0)
-        case .removed: .absent
+        case .removed, .evicted: .absent
         }
     }
 }
@@ -98,7 +101,7 @@ struct Counters: Equatable {
         case .live: objects += sign
         case .tombstone: tombstones += sign
         case .quarantined: quarantined += sign
-        case .removed: break
+        case .removed, .evicted: break
         }
     }
 }

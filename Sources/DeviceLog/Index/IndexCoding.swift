@@ -28,6 +28,13 @@ enum IndexCoding {
         return ObjectKey(policy: bytes[0], hash: PathHash(high: high, low: low))
     }
 
+    static func tableKey(_ bytes: UnsafeRawBufferPointer) -> TableKey? {
+        guard bytes.count == tableKeySize, let kind = TableKind(rawValue: bytes[0]) else { return nil }
+        let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt64.self))
+        let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 9, as: UInt64.self))
+        return TableKey(kind: kind, hash: PathHash(high: high, low: low))
+    }
+
     // MARK: Objects
 
     static let objectSize = 49

@@ -14,6 +14,8 @@ protocol IndexStore: AnyObject, Sendable {
     func digestPages(_ visit: (DigestPage) -> Void) throws(DeviceLogError)
     /// Entries from `key` on in the order of policy and hash, until the visit says false.
     func scanObjects(from key: ObjectKey, _ visit: (ObjectKey, ObjectEntry) -> Bool) throws(DeviceLogError)
+    /// Tables from `key` on in the order of kind and hash, until the visit says false.
+    func scanTables(from key: TableKey, _ visit: (TableKey, TableState) -> Bool) throws(DeviceLogError)
     /// Rows of one kind of a table.
     func scanRows(
         _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,

@@ -49,10 +49,12 @@ final class ObjectTable: @unchecked Sendable {
     }
 
     /// All entries in the order of policy and hash.
-    func sorted() -> [Slot] {
+    func sorted() -> [Slot] { sorted { _ in true } }
+
+    /// Some entries in the order of policy and hash.
+    func sorted(where isWanted: (ObjectKey) -> Bool) -> [Slot] {
         var all: [Slot] = []
-        all.reserveCapacity(count)
-        for index in 0...mask where slots[index].isUsed { all.append(slots[index]) }
+        for index in 0...mask where slots[index].isUsed && isWanted(slots[index].key) { all.append(slots[index]) }
         all.sort { left, right in
             if left.policy != right.policy { return left.policy < right.policy }
             return left.high != right.high ? left.high < right.high : left.low < right.low

@@ -22,6 +22,10 @@ package enum Write: Sendable {
     case delete(ObjectKey, timestamp: UInt64, metadata: ByteBuffer = ByteBuffer())
     /// Replaces the metadata of the live object whose body came at `baseDataTimestamp`.
     case updateMetadata(ObjectKey, timestamp: UInt64, baseDataTimestamp: UInt64, metadata: ByteBuffer)
+    /// The newest record of another replica: body, and metadata that may be newer. Also in place of a damaged copy of the same time.
+    case restore(ObjectKey, timestamp: UInt64, dataTimestamp: UInt64, metadata: ByteBuffer, body: WriteBody)
+    /// Gives up the record of this time, which the devices that it belongs to have. Leaves nothing, no tombstone either.
+    case evict(ObjectKey, timestamp: UInt64)
     case row(TableKey, Row)
     /// Read, change and write of a table's info; the transform runs on the commit stream, so it must be quick.
     case tableInfo(TableKey, transform: @Sendable (ByteBuffer?, TableStats) -> TableDecision)

@@ -111,7 +111,7 @@ struct Replay {
         switch header.kind {
         case .row, .tableInfo, .pending:
             held.append(Held(header: header, content: try scanner.content(of: header).map { [UInt8]($0) }))
-        case .put, .tombstone, .metadata, .pendingDone, .quarantine:
+        case .put, .tombstone, .metadata, .pendingDone, .quarantine, .eviction:
             held.append(Held(header: header, content: []))
         }
     }
@@ -165,7 +165,7 @@ struct Replay {
     private mutating func noteUnconfirmed(_ header: RecordHeader) {
         switch header.kind {
         case .put, .tombstone, .metadata: break
-        case .row, .tableInfo, .pending, .pendingDone, .quarantine: return
+        case .row, .tableInfo, .pending, .pendingDone, .quarantine, .eviction: return
         }
         guard header.flags & RecordHeader.flagRelocated == 0, header.position >= firstPosition else { return }
         oldestUnconfirmed = oldestUnconfirmed ?? header.position
@@ -175,7 +175,7 @@ struct Replay {
     private mutating func apply(_ record: Held) throws(DeviceLogError) {
         let header = record.header
         switch header.kind {
-        case .put, .tombstone, .metadata, .quarantine:
+        case .put, .tombstone, .metadata, .quarantine, .eviction:
             try applyObject(header)
         case .row, .tableInfo, .pending:
             guard let content = record.content else {
@@ -208,7 +208,9 @@ struct Replay {
                     kind: .live, timestamp: header.timestamp, dataTimestamp: header.dataTimestamp, record: location,
                     data: .none, blob: header.flags & RecordHeader.flagBlob != 0 ? header.reference : 0))
         case .tombstone:
-            changes.set(key, from: old, to: .tombstone(header, at: location))
+            changes.set(key, from: old, to: .marker(.tombstone, header, at: location))
+        case .eviction:
+            changes.set(key, from: old, to: .marker(.evicted, header, at: location))
         case .metadata:
             guard !isSameTime, var entry = old, entry.kind == .live, entry.dataTimestamp == header.dataTimestamp
             else { return }

@@ -13,6 +13,8 @@ enum RecordKind: UInt8 {
     case pendingDone = 7
     /// The bytes of the object with this timestamp are damaged on this device.
     case quarantine = 8
+    /// The object with this timestamp was given to the devices that it belongs to.
+    case eviction = 9
 }
 
 /// The fixed start of a record; `Documentation/formats/device-log.md` has the layout.
@@ -25,7 +27,7 @@ struct RecordHeader: Equatable {
     static let version: UInt8 = 1
     /// The body is a blob's description.
     static let flagBlob: UInt8 = 1
-    /// Written by compaction, not by a client.
+    /// Written by compaction or by a replicator, not by a client.
     static let flagRelocated: UInt8 = 2
     static let flagDeleted: UInt8 = 4
 
@@ -49,7 +51,7 @@ struct RecordHeader: Equatable {
     var bodyLength: UInt32 = 0
     /// Length of the object's body, also when it is a blob.
     var bodyTotal: UInt64 = 0
-    /// Number of the blob; of a tombstone the segment it was first written to; of a pending update its number.
+    /// Number of the blob; of a tombstone or an eviction the segment it was first written to; of a pending update its number.
     var reference: UInt64 = 0
     var metadataChecksum: UInt32 = 0
     var bodyChecksum: UInt32 = 0

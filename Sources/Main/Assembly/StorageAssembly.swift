@@ -17,6 +17,7 @@ final class StorageAssembly: Sendable {
     private let logs: [UInt16: DeviceLog]
     private let updater: Updater
     private let reporter: AccountReporter
+    private let replicator: ObjectReplicator
 
     struct Device: Sendable {
         var id: UInt16
@@ -27,7 +28,7 @@ final class StorageAssembly: Sendable {
     /// Opens all devices at once: each recovers on a thread of its own.
     init(
         devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
-        group: any EventLoopGroup, workers: NIOThreadPool, logger: Logger
+        group: any EventLoopGroup, workers: NIOThreadPool, replicateEvery interval: TimeAmount, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
         let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
@@ -41,6 +42,9 @@ final class StorageAssembly: Sendable {
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
             rowTarget: { rings.rowTarget(of: $0, onDevice: $1) }, replicas: { rings.replicas(of: $0, container: $1) })
+        replicator = ObjectReplicator(server: objects, eventLoop: group.next(), logger: logger, interval: interval) {
+            [0: rings.object]
+        }
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.accountTarget(of: $0, table: $1)
         }
@@ -50,11 +54,13 @@ final class StorageAssembly: Sendable {
     @discardableResult
     func start() -> EventLoopFuture<Void> {
         reporter.start()
+        replicator.start()
         return updater.start()
     }
 
     /// Commits what is queued and closes the devices. Blocks.
     func close() {
+        replicator.stop()
         updater.stop()
         reporter.stop()
         for log in logs.values { log.close() }
@@ -121,7 +127,10 @@ final class NodeHandler: StorageHandler {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable:
+        case .replication(.digests), .replication(.versions), .replication(.fetch):
+            objects.handle(request, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
+            .replication(.fetchTables):
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))

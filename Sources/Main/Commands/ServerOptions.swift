@@ -1,4 +1,5 @@
 import ArgumentParser
+import NIOCore
 import Daemon
 import Logging
 
@@ -33,4 +34,18 @@ extension LogFormat: ExpressibleByArgument {}
 /// A port number, refused at the door when it is none.
 func checkPort(_ port: Int, _ name: String) throws {
     guard (0...65_535).contains(port) else { throw ValidationError("\(name) is a number from 0 to 65535, not \(port)") }
+}
+
+/// What every process with devices takes.
+struct ReplicationOptions: ParsableArguments {
+    @Option(help: "Seconds between two comparisons of the devices here with their replicas.")
+    var replicateEvery = 30.0
+
+    func validate() throws {
+        guard (0.1...86_400).contains(replicateEvery) else {
+            throw ValidationError("--replicate-every is a number of seconds from 0.1 to 86400")
+        }
+    }
+
+    var interval: TimeAmount { .milliseconds(Int64(replicateEvery * 1000)) }
 }

@@ -27,6 +27,7 @@ struct StorageCommand: ParsableCommand {
     var data: String
 
     @OptionGroup var server: ServerOptions
+    @OptionGroup var replication: ReplicationOptions
 
     @Option(help: "The port for other nodes, as in the rings.")
     var port = 6200
@@ -53,7 +54,7 @@ struct StorageCommand: ParsableCommand {
                     id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
             },
             clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, logger: process.logger)
+            workers: process.workers, replicateEvery: replication.interval, logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,
             credentials: credentials, logger: process.logger)

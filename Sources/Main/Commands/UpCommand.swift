@@ -28,6 +28,7 @@ struct UpCommand: ParsableCommand {
     var data: String
 
     @OptionGroup var server: ServerOptions
+    @OptionGroup var replication: ReplicationOptions
 
     @Option(help: "The port for clients; 0 takes any that is free.")
     var port = 8080
@@ -54,7 +55,7 @@ struct UpCommand: ParsableCommand {
         let devices = try localDevices(directory, rings)
         let storage = try StorageAssembly(
             devices: devices, clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, logger: process.logger)
+            workers: process.workers, replicateEvery: replication.interval, logger: process.logger)
         let local = LocalNode(handler: storage.handler)
         nodes.set(Dictionary(uniqueKeysWithValues: devices.map { ($0.id, local) }))
         try storage.start().wait()

@@ -18,6 +18,7 @@ extension StorageReply {
         case listing = 14
         case status = 15
         case failed = 16
+        case replication = 20
     }
 
     private var kind: Kind {
@@ -38,6 +39,7 @@ extension StorageReply {
         case .listing: .listing
         case .status: .status
         case .failed: .failed
+        case .replication: .replication
         }
     }
 
@@ -59,6 +61,7 @@ extension StorageReply {
         case .listing(let message): return message.encode(into: &buffer)
         case .status(let message): message.encode(into: &buffer)
         case .failed(let message): message.encode(into: &buffer)
+        case .replication(let message): message.encode(into: &buffer)
         }
         return nil
     }
@@ -88,6 +91,7 @@ extension StorageReply {
         case .listing: self = .listing(try ListingReply(from: &reader))
         case .status: self = .status(try NodeStatus(from: &reader))
         case .failed: self = .failed(try StorageFailure(from: &reader))
+        case .replication: self = .replication(try ReplicationReply(from: &reader))
         }
         try reader.expectEnd()
     }

@@ -26,6 +26,7 @@ extension StorageRequest {
         case readTable = 12
         case listTable = 13
         case status = 14
+        case replication = 20
     }
 
     private var kind: Kind {
@@ -44,6 +45,7 @@ extension StorageRequest {
         case .readTable: .readTable
         case .listTable: .listTable
         case .status: .status
+        case .replication: .replication
         }
     }
 
@@ -65,6 +67,7 @@ extension StorageRequest {
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
         case .status: break
+        case .replication(let message): message.encode(into: &buffer)
         }
         return nil
     }
@@ -92,6 +95,7 @@ extension StorageRequest {
         case .readTable: self = .readTable(try reader.tableAddress())
         case .listTable: self = .listTable(try ListTable(from: &reader))
         case .status: self = .status
+        case .replication: self = .replication(try ReplicationRequest(from: &reader))
         }
         try reader.expectEnd()
     }

@@ -20,6 +20,8 @@ package enum StorageRequest: Sendable {
     case listTable(ListTable)
     /// What the devices of the node hold and how they are.
     case status
+    /// From one replicator to another.
+    case replication(ReplicationRequest)
 }
 
 /// The answers.
@@ -49,6 +51,7 @@ package enum StorageReply: Sendable {
     case tableStored(created: Bool)
     case listing(ListingReply)
     case status(NodeStatus)
+    case replication(ReplicationReply)
     case failed(StorageFailure)
 }
 

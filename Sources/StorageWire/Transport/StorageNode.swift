@@ -12,6 +12,25 @@ package protocol StorageNode: AnyObject, Sendable {
     ) -> any StorageCall
 }
 
+extension StorageNode {
+    /// Asks what one reply answers and leaves nothing open. For cold paths. Must be called on `eventLoop`, where the future ends; it never fails.
+    package func ask(
+        _ request: StorageRequest, within time: TimeAmount, on eventLoop: any EventLoop
+    ) -> EventLoopFuture<StorageReply> {
+        let promise = eventLoop.makePromise(of: StorageReply.self)
+        call(request, deadline: .now() + time, on: eventLoop, receiver: OneReply(promise), tag: 0)
+        return promise.futureResult
+    }
+}
+
+private final class OneReply: CallReceiver {
+    private let promise: EventLoopPromise<StorageReply>
+
+    init(_ promise: EventLoopPromise<StorageReply>) { self.promise = promise }
+
+    func received(_ reply: StorageReply, tag: Int) { promise.succeed(reply) }
+}
+
 /// A call under way. To be used on its event loop only.
 ///
 /// A call is over by itself with an answer that leaves nothing open on the other side. One that opened something (`accepted`, an object whose

@@ -144,9 +144,11 @@ private final class BothServers: StorageHandler {
 
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
-        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
+            .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
+            .replication(.fetchTables):
             containers.handle(request, call: call)
         }
     }

@@ -155,6 +155,13 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         }
     }
 
+    func scanTables(from key: TableKey, _ visit: (TableKey, TableState) -> Bool) throws(DeviceLogError) {
+        try walk(.tables, from: IndexSpace.tables.key(key)) { (key, value) throws(DeviceLogError) in
+            guard let table = IndexCoding.tableKey(key), let state = IndexCoding.table(value) else { throw .corrupt }
+            return visit(table, state)
+        }
+    }
+
     /// Entries of one space, their keys without its number, until the visit says false.
     private func walk(
         _ space: IndexSpace, from start: [UInt8],

@@ -1,0 +1,87 @@
+package import Ring
+internal import Synchronization
+
+/// Comparing a device with other replicas.
+extension DeviceLog {
+    /// XOR over the digests of everything whose hash begins with one of these 16-bit values.
+    package func digest(policy: UInt8, buckets: Range<Int>) -> UInt64 {
+        catalog.memory.withLock { $0.digests.value(policy: policy, buckets: buckets) }
+    }
+
+    /// As above for each of some partitions, the upper `partPower` bits of a hash, in ascending order: at once up to 16 bits, by one walk over
+    /// the index beyond.
+    package func digests(policy: UInt8, partPower: Int, partitions: [UInt32]) throws(DeviceLogError) -> [UInt64] {
+        guard partPower > 16 else {
+            let width = 1 << (16 - partPower)
+            return catalog.memory.withLock { memory in
+                partitions.map {
+                    memory.digests.value(policy: policy, buckets: Int($0) * width..<(Int($0) + 1) * width)
+                }
+            }
+        }
+        var digests = [UInt64](repeating: 0, count: partitions.count)
+        guard let first = partitions.first, let last = partitions.last else { return digests }
+        let shift = UInt64(64 - partPower)
+        var place = 0
+        try versions(
+            policy: policy, from: PathHash(high: UInt64(first) << shift, low: 0),
+            through: PathHash(high: UInt64(last) << shift | (1 << shift - 1), low: .max)
+        ) { key, version in
+            let partition = UInt32(truncatingIfNeeded: key.hash.high >> shift)
+            while place < partitions.count, partitions[place] < partition { place += 1 }
+            if place < partitions.count, partitions[place] == partition {
+                digests[place] ^= Digests.digest(key.hash, version)
+            }
+            return true
+        }
+        return digests
+    }
+
+    /// Keys and versions of everything from `first` to `last`, tombstones too, in the order of the hashes, until `visit` says false.
+    package func versions(
+        policy: UInt8, from first: PathHash, through last: PathHash, visit: (ObjectKey, ObjectVersion) -> Bool
+    ) throws(DeviceLogError) {
+        func isWanted(_ key: ObjectKey) -> Bool { key.policy == policy && !(key.hash < first) && !(last < key.hash) }
+        // Memory first, as with lookups.
+        let recent = catalog.memory.withLock { memory in
+            Self.merge(
+                memory.active.objects.sorted(where: isWanted),
+                over: memory.flushing?.layer.objects.sorted(where: isWanted) ?? [])
+        }
+        var next = 0
+        var isStopped = false
+        func emit(_ key: ObjectKey, _ entry: ObjectEntry) -> Bool {
+            if entry.version.kind != .absent, !visit(key, entry.version) { isStopped = true }
+            return !isStopped
+        }
+        try catalog.index.scanObjects(from: ObjectKey(policy: policy, hash: first)) { key, entry in
+            guard isWanted(key) else { return false }
+            while next < recent.count, recent[next].key.hash < key.hash {
+                next += 1
+                guard emit(recent[next - 1].key, recent[next - 1].entry) else { return false }
+            }
+            if next < recent.count, recent[next].key == key {
+                next += 1
+                return emit(key, recent[next - 1].entry)
+            }
+            return emit(key, entry)
+        }
+        while !isStopped, next < recent.count {
+            next += 1
+            _ = emit(recent[next - 1].key, recent[next - 1].entry)
+        }
+    }
+
+    private static func merge(_ upper: [ObjectTable.Slot], over lower: [ObjectTable.Slot]) -> [ObjectTable.Slot] {
+        var merged: [ObjectTable.Slot] = []
+        var index = 0
+        for slot in upper {
+            while index < lower.count, lower[index].key.hash <= slot.key.hash {
+                if lower[index].key.hash != slot.key.hash { merged.append(lower[index]) }
+                index += 1
+            }
+            merged.append(slot)
+        }
+        return merged + lower[index...]
+    }
+}

@@ -1,0 +1,94 @@
+import DeviceLog
+import NIOCore
+import Ring
+import StorageWire
+
+/// The fetches of a node: so many at once and no more, and each object once at a time.
+///
+/// Unchecked: bound to its event loop.
+final class ObjectFetcher: @unchecked Sendable {
+    private struct Place: Hashable {
+        var device: UInt16
+        var key: ObjectKey
+    }
+
+    private let server: ObjectServer
+    private let eventLoop: any EventLoop
+    private var underWay: [Place: EventLoopFuture<ObjectFetch.Outcome>] = [:]
+    private var waiting: [() -> Void] = []
+    private var firstWaiting = 0
+    /// Since the start.
+    private(set) var objects: Int64 = 0
+    private(set) var bytes: Int64 = 0
+
+    /// Bodies of this many objects are in memory: at most 256 KiB of each, or two pieces of a large one.
+    private static let maximumUnderWay = 64
+    /// Beyond this a fetch fails at once; whoever asks has a limit below it.
+    private static let maximumWaiting = 65_536
+
+    init(_ server: ObjectServer, on eventLoop: any EventLoop) {
+        self.server = server
+        self.eventLoop = eventLoop
+    }
+
+    /// Brings `version` or something newer of an object to a device of this node; at once when it is there. On the event loop; never fails.
+    func fetch(
+        _ version: ReplicaVersion, policy: UInt8, to device: UInt16, from source: UInt16
+    ) -> EventLoopFuture<ObjectFetch.Outcome> {
+        let place = Place(device: device, key: ObjectKey(policy: policy, hash: version.hash))
+        if let known = underWay[place] { return known }
+        guard let log = server.devices[device] else {
+            return failed(.noDevice, "device \(device) is not on this node")
+        }
+        guard waiting.count - firstWaiting < Self.maximumWaiting else { return failed(.busy, "too many fetches wait") }
+        let promise = eventLoop.makePromise(of: ObjectFetch.Outcome.self)
+        underWay[place] = promise.futureResult
+        let begin = { [self] in
+            start(version, place, log, source).whenComplete { [self] result in
+                let outcome = (try? result.get()) ?? .failed(StorageFailure(.closing))
+                underWay[place] = nil
+                if case .stored(let bytes) = outcome {
+                    objects += 1
+                    self.bytes += bytes
+                }
+                promise.succeed(outcome)
+                // Others have their turn on the loop between two.
+                eventLoop.execute { [self] in beginNext() }
+            }
+        }
+        if underWay.count <= Self.maximumUnderWay { begin() } else { waiting.append(begin) }
+        return promise.futureResult
+    }
+
+    private func start(
+        _ version: ReplicaVersion, _ place: Place, _ log: DeviceLog, _ source: UInt16
+    ) -> EventLoopFuture<ObjectFetch.Outcome> {
+        if let present = try? log.version(of: place.key), let kind = ReplicaVersion.Kind(present.kind) {
+            let own = ReplicaVersion(
+                hash: version.hash, timestamp: Timestamp(rawValue: present.timestamp), kind: kind)
+            if !VersionDifference.isBetter(version, than: own), kind != .quarantined {
+                return eventLoop.makeSucceededFuture(.stored(bytes: 0))
+            }
+        }
+        guard let node = server.nodes.node(ofDevice: source) else {
+            return failed(.unreachable, "no node has device \(source)")
+        }
+        return ObjectFetch(place.key, to: log, server: server, on: eventLoop).start(from: source, on: node)
+    }
+
+    private func beginNext() {
+        guard firstWaiting < waiting.count else {
+            waiting.removeAll(keepingCapacity: true)
+            firstWaiting = 0
+            return
+        }
+        firstWaiting += 1
+        waiting[firstWaiting - 1]()
+    }
+
+    private func failed(
+        _ reason: StorageFailure.Reason, _ detail: String
+    ) -> EventLoopFuture<ObjectFetch.Outcome> {
+        eventLoop.makeSucceededFuture(.failed(StorageFailure(reason, detail)))
+    }
+}

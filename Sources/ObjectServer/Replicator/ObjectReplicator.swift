@@ -1,0 +1,247 @@
+import DeviceLog
+package import Logging
+package import NIOCore
+package import Ring
+import StorageWire
+import Synchronization
+
+/// Keeps the objects on the devices of this node as their other replicas have them.
+///
+/// Each pass compares every device with the other primaries of its partitions, fetches what is newer there, and gives away what does not
+/// belong here. What is newer here the others fetch: every node does the same.
+package final class ObjectReplicator: @unchecked Sendable {
+    // Unchecked: everything but the figures happens on `eventLoop`.
+
+    /// What it has done since the start, and found in its last pass.
+    package struct Figures: Equatable, Sendable {
+        package var passes: Int64 = 0
+        package var fetchedObjects: Int64 = 0
+        package var fetchedBytes: Int64 = 0
+        package var failedFetches: Int64 = 0
+        package var evictedObjects: Int64 = 0
+        /// Of the last pass.
+        package var differingPartitions: Int64 = 0
+        /// Objects here that their primaries have not all taken yet, in the last pass.
+        package var misplacedObjects: Int64 = 0
+        /// Whether the last pass reached every replica and left no difference.
+        package var isComplete = false
+
+        package init() {}
+    }
+
+    private let server: ObjectServer
+    private let eventLoop: any EventLoop
+    private let logger: Logger
+    private let rings: @Sendable () -> [UInt8: Ring]
+    let fetcher: ObjectFetcher
+    private var interval: TimeAmount
+    private var scheduled: Scheduled<Void>?
+    private var isRunning = false
+    private var isWantedAgain = false
+    private var isStopped = false
+    private var current = Figures()
+    private var waiting: [EventLoopPromise<Void>] = []
+    private let shared = Mutex(Figures())
+
+    /// - Parameters:
+    ///   - rings: the object rings of today by their policies; asked at the beginning of each pass.
+    ///   - interval: from the end of a pass to the next one.
+    package init(
+        server: ObjectServer, eventLoop: any EventLoop, logger: Logger, interval: TimeAmount = .seconds(30),
+        rings: @escaping @Sendable () -> [UInt8: Ring]
+    ) {
+        self.server = server
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.interval = interval
+        self.rings = rings
+        fetcher = ObjectFetcher(server, on: eventLoop)
+    }
+
+    package var figures: Figures { shared.withLock { $0 } }
+
+    /// The first pass begins after a moment.
+    package func start() {
+        eventLoop.execute { [self] in
+            server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher) }
+            for (device, log) in server.devices {
+                log.whenDamaged { [weak self] key in self?.repair(key, on: device) }
+            }
+            schedule(in: .seconds(2))
+        }
+    }
+
+    package func stop() {
+        eventLoop.execute { [self] in
+            isStopped = true
+            scheduled?.cancel()
+            scheduled = nil
+            server.fetchers.withLock { $0 = nil }
+        }
+    }
+
+    /// Runs a pass now, or once more after the one under way; done at its end.
+    @discardableResult
+    package func runPass() -> EventLoopFuture<Void> {
+        let promise = eventLoop.makePromise(of: Void.self)
+        eventLoop.execute { [self] in
+            waiting.append(promise)
+            if isRunning { isWantedAgain = true } else { begin() }
+        }
+        return promise.futureResult
+    }
+
+    // MARK: Passes
+
+    private func schedule(in delay: TimeAmount) {
+        guard !isStopped else { return }
+        scheduled?.cancel()
+        scheduled = eventLoop.scheduleTask(in: delay) { [self] in if !isRunning { begin() } }
+    }
+
+    private func begin() {
+        scheduled?.cancel()
+        scheduled = nil
+        isRunning = true
+        let promises = waiting
+        waiting = []
+        current.differingPartitions = 0
+        current.misplacedObjects = 0
+        current.isComplete = true
+        let rings = rings()
+        let work = server.devices.keys.sorted().flatMap { device in
+            rings.keys.sorted().map { (device: device, policy: $0) }
+        }
+        BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
+            let (device, policy) = work[index]
+            guard let ring = rings[policy], let log = server.devices[device], !isStopped else {
+                return eventLoop.makeSucceededVoidFuture()
+            }
+            return compare(device, log, policy, ring).flatMap { [self] in giveAway(device, log, policy, ring) }
+        }.whenComplete { [self] _ in
+            isRunning = false
+            current.passes += 1
+            publish()
+            for promise in promises { promise.succeed() }
+            schedule(in: isWantedAgain ? .zero : interval)
+            isWantedAgain = false
+        }
+    }
+
+    private func publish() {
+        current.fetchedObjects = fetcher.objects
+        current.fetchedBytes = fetcher.bytes
+        let figures = current
+        shared.withLock { $0 = figures }
+    }
+
+    private func compare(
+        _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
+    ) -> EventLoopFuture<Void> {
+        var partitions: [UInt16: [UInt32]] = [:]
+        for partition in 0..<ring.partitionCount {
+            let primaries = ring.primaries(of: partition)
+            guard primaries.contains(Int(device)) else { continue }
+            for other in primaries where other != Int(device) {
+                partitions[UInt16(truncatingIfNeeded: other), default: []].append(UInt32(partition))
+            }
+        }
+        let peers = partitions.sorted { $0.key < $1.key }
+        return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
+            let (other, shared) = peers[index]
+            guard let node = server.nodes.node(ofDevice: other) else {
+                current.isComplete = false
+                return eventLoop.makeSucceededVoidFuture()
+            }
+            let comparison = PairComparison(
+                own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
+                workers: server.workers, on: eventLoop
+            ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
+            return comparison.run(shared).map { [self] in
+                current.differingPartitions += Int64(comparison.differingPartitions)
+                if !comparison.isComplete || comparison.differingPartitions > 0 { current.isComplete = false }
+                publish()
+            }
+        }
+    }
+
+    private func fetch(
+        _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
+    ) -> EventLoopFuture<Void> {
+        BoundedTasks.run(versions.count, width: 32, on: eventLoop) { [self] index in
+            fetcher.fetch(versions[index], policy: policy, to: device, from: source).map { [self] outcome in
+                if case .failed = outcome { current.failedFetches += 1 }
+            }
+        }
+    }
+
+    private func giveAway(
+        _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
+    ) -> EventLoopFuture<Void> {
+        let misplaced = MisplacedObjects(
+            device: device, policy: policy, ring: ring, log: log, server: server, on: eventLoop)
+        return misplaced.run().map { [self] in
+            current.evictedObjects += Int64(misplaced.evicted)
+            current.misplacedObjects += Int64(misplaced.left)
+            if misplaced.left > 0 { current.isComplete = false }
+            publish()
+        }
+    }
+
+    // MARK: Damage
+
+    /// Brings a damaged object from another replica. From any thread.
+    func repair(_ key: ObjectKey, on device: UInt16) {
+        // The note of the damage is on its way to the log.
+        eventLoop.scheduleTask(in: .milliseconds(100)) { [self] in
+            guard !isStopped, let ring = rings()[key.policy] else { return }
+            repair(key, on: device, from: ring.primaries(of: key.hash).deviceIDs.filter { $0 != device }[...])
+        }
+    }
+
+    private func repair(_ key: ObjectKey, on device: UInt16, from sources: ArraySlice<UInt16>) {
+        guard let source = sources.first else {
+            return logger.error(
+                "A damaged object has no intact replica within reach", metadata: ["hash": "\(key.hash.hex)"])
+        }
+        let wanted = ReplicaVersion(hash: key.hash, timestamp: .never, kind: .live)
+        fetcher.fetch(wanted, policy: key.policy, to: device, from: source).whenSuccess { [self] outcome in
+            guard case .stored = outcome, let version = try? server.devices[device]?.version(of: key),
+                version.kind != .quarantined
+            else { return repair(key, on: device, from: sources.dropFirst()) }
+            publish()
+            logger.notice(
+                "A damaged object was brought from another replica",
+                metadata: ["hash": "\(key.hash.hex)", "device": "\(device)", "from": "\(source)"])
+        }
+    }
+}
+
+/// Where requests of other nodes find the fetcher: it is bound to a loop of its own.
+struct FetchDesk: Sendable {
+    let eventLoop: any EventLoop
+    let fetcher: ObjectFetcher
+}
+
+extension ObjectServer {
+    /// Brings objects of another device to one of this node because that asks for it: it gives away what is not its own.
+    func fetch(_ fetch: FetchObjects, call: ServerCall) {
+        guard device(fetch.device, call: call) != nil else { return }
+        guard let desk = fetchers.withLock({ $0 }) else {
+            return call.reply(.failed(StorageFailure(.closing, "no replicator is running")))
+        }
+        desk.eventLoop.execute {
+            let outcomes = fetch.hashes.map { hash in
+                desk.fetcher.fetch(
+                    ReplicaVersion(hash: hash, timestamp: Timestamp(rawValue: .max), kind: .live),
+                    policy: fetch.policy, to: fetch.device, from: fetch.source)
+            }
+            EventLoopFuture.whenAllSucceed(outcomes, on: desk.eventLoop).whenComplete { result in
+                let flags = ((try? result.get()) ?? []).map { outcome in
+                    if case .stored = outcome { true } else { false }
+                }
+                call.eventLoop.execute { call.reply(.replication(.fetched(flags))) }
+            }
+        }
+    }
+}

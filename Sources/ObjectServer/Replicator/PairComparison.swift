@@ -1,0 +1,108 @@
+import DeviceLog
+import NIOCore
+import NIOPosix
+import Ring
+import StorageWire
+
+/// A comparison of some partitions of one device with those of another: digests first, then keys and versions where they differ.
+///
+/// Unchecked: bound to its event loop.
+final class PairComparison: @unchecked Sendable {
+    let own: UInt16
+    let other: UInt16
+    let policy: UInt8
+    private let partPower: Int
+    private let log: DeviceLog
+    private let node: any StorageNode
+    private let workers: NIOThreadPool
+    private let eventLoop: any EventLoop
+    /// Hears of the differences of each range that differs; the comparison goes on when its future ends.
+    private let differ: (VersionDifference) -> EventLoopFuture<Void>
+    private(set) var differingPartitions = 0
+    /// Whether everything was compared.
+    private(set) var isComplete = true
+
+    private static let timeout = TimeAmount.seconds(30)
+    private static let partitionsPerQuery = 4096
+    /// Partitions whose keys are compared at once.
+    private static let width = 8
+
+    init(
+        own: UInt16, other: UInt16, policy: UInt8, partPower: Int, log: DeviceLog, node: any StorageNode,
+        workers: NIOThreadPool, on eventLoop: any EventLoop,
+        differ: @escaping (VersionDifference) -> EventLoopFuture<Void>
+    ) {
+        self.own = own
+        self.other = other
+        self.policy = policy
+        self.partPower = partPower
+        self.log = log
+        self.node = node
+        self.workers = workers
+        self.eventLoop = eventLoop
+        self.differ = differ
+    }
+
+    /// On the event loop; never fails.
+    func run(_ partitions: [UInt32]) -> EventLoopFuture<Void> {
+        let size = Self.partitionsPerQuery
+        let parts = stride(from: 0, to: partitions.count, by: size).map {
+            Array(partitions[$0..<min($0 + size, partitions.count)])
+        }
+        return BoundedTasks.run(parts.count, width: 1, on: eventLoop) { [self] in compareDigests(parts[$0]) }
+    }
+
+    private func compareDigests(_ partitions: [UInt32]) -> EventLoopFuture<Void> {
+        var query = DigestQuery(device: other, policy: policy, partPower: UInt8(partPower), partitions: partitions)
+        let asked = node.ask(.replication(.digests(query)), within: Self.timeout, on: eventLoop)
+        query.device = own
+        let counted = workers.runIfActive(eventLoop: eventLoop) { [log, query] in try log.digests(query) }
+        return asked.and(counted).flatMap { [self] reply, own in
+            guard case .replication(.digests(let theirs)) = reply, theirs.count == own.count else {
+                isComplete = false
+                return eventLoop.makeSucceededVoidFuture()
+            }
+            let differing = partitions.indices.filter { own[$0] != theirs[$0] }.map { partitions[$0] }
+            differingPartitions += differing.count
+            return BoundedTasks.run(differing.count, width: Self.width, on: eventLoop) { [self] in
+                compareVersions(HashRange(partition: Int(differing[$0]), partPower: partPower))
+            }
+        }.flatMapError { [self] _ in
+            isComplete = false
+            return eventLoop.makeSucceededVoidFuture()
+        }
+    }
+
+    private func compareVersions(_ range: HashRange) -> EventLoopFuture<Void> {
+        let query = VersionQuery(device: other, policy: policy, range: range)
+        return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
+            guard case .replication(.versions(let page)) = reply else {
+                isComplete = false
+                return eventLoop.makeSucceededVoidFuture()
+            }
+            let last = page.isWhole ? range.last : page.versions.last?.hash ?? range.last
+            return compare(page.versions, in: HashRange(first: range.first, last: last)).flatMap { [self] in
+                guard last < range.last, let next = last.successor else {
+                    return eventLoop.makeSucceededVoidFuture()
+                }
+                return compareVersions(HashRange(first: next, last: range.last))
+            }
+        }
+    }
+
+    private func compare(_ theirs: [ReplicaVersion], in range: HashRange) -> EventLoopFuture<Void> {
+        workers.runIfActive(eventLoop: eventLoop) { [log, own, policy] in
+            VersionDifference(own: try log.allVersions(policy: policy, in: range, device: own), other: theirs)
+        }.flatMap { [self] in differ($0) }.flatMapError { [self] _ in
+            isComplete = false
+            return eventLoop.makeSucceededVoidFuture()
+        }
+    }
+}
+
+extension DeviceLog {
+    /// All versions in a range. Blocks.
+    func allVersions(policy: UInt8, in range: HashRange, device: UInt16) throws(DeviceLogError) -> [ReplicaVersion] {
+        try versions(VersionQuery(device: device, policy: policy, range: range, limit: .max)).versions
+    }
+}

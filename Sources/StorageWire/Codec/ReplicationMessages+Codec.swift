@@ -1,0 +1,190 @@
+import NIOCore
+import Ring
+
+extension ReplicationRequest {
+    private enum Kind: UInt8 {
+        case digests = 1
+        case versions = 2
+        case fetch = 3
+        case tables = 4
+        case fetchTables = 5
+    }
+
+    func encode(into buffer: inout ByteBuffer) {
+        switch self {
+        case .digests(let query):
+            buffer.writeMultipleIntegers(Kind.digests.rawValue, query.device, query.policy, query.partPower)
+            buffer.writeInteger(UInt32(query.partitions.count))
+            for partition in query.partitions { buffer.writeInteger(partition) }
+        case .versions(let query):
+            buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy)
+            buffer.write(query.range)
+            buffer.writeInteger(UInt32(query.limit))
+        case .fetch(let fetch):
+            buffer.writeMultipleIntegers(Kind.fetch.rawValue, fetch.device, fetch.source, fetch.policy)
+            buffer.write(fetch.hashes)
+        case .tables(let query):
+            buffer.writeMultipleIntegers(Kind.tables.rawValue, query.device, query.kind.rawValue)
+            buffer.write(query.range)
+            buffer.writeInteger(UInt32(query.limit))
+        case .fetchTables(let fetch):
+            buffer.writeMultipleIntegers(Kind.fetchTables.rawValue, fetch.device, fetch.source, fetch.kind.rawValue)
+            buffer.write(fetch.hashes)
+        }
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        let number = try reader.integer(UInt8.self)
+        guard let kind = Kind(rawValue: number) else { throw .malformed("replication request \(number)") }
+        switch kind {
+        case .digests:
+            var query = DigestQuery(
+                device: try reader.integer(), policy: try reader.integer(), partPower: try reader.integer(),
+                partitions: [])
+            guard query.partPower <= 32 else { throw .malformed("part power \(query.partPower)") }
+            let count = try reader.elements(atMost: DigestQuery.maximumPartitions, size: 4)
+            query.partitions.reserveCapacity(count)
+            for _ in 0..<count { query.partitions.append(try reader.integer()) }
+            self = .digests(query)
+        case .versions:
+            self = .versions(
+                VersionQuery(
+                    device: try reader.integer(), policy: try reader.integer(), range: try reader.hashRange(),
+                    limit: try reader.number(atMost: VersionQuery.maximumLimit)))
+        case .fetch:
+            self = .fetch(
+                FetchObjects(
+                    device: try reader.integer(), source: try reader.integer(), policy: try reader.integer(),
+                    hashes: try reader.hashes(atMost: FetchObjects.maximumHashes)))
+        case .tables:
+            self = .tables(
+                TableQuery(
+                    device: try reader.integer(), kind: try reader.tableKind(), range: try reader.hashRange(),
+                    limit: try reader.number(atMost: TableQuery.maximumLimit)))
+        case .fetchTables:
+            self = .fetchTables(
+                FetchTables(
+                    device: try reader.integer(), source: try reader.integer(), kind: try reader.tableKind(),
+                    hashes: try reader.hashes(atMost: FetchTables.maximumHashes)))
+        }
+    }
+}
+
+extension ReplicationReply {
+    private enum Kind: UInt8 {
+        case digests = 1
+        case versions = 2
+        case fetched = 3
+        case tables = 4
+    }
+
+    func encode(into buffer: inout ByteBuffer) {
+        switch self {
+        case .digests(let digests):
+            buffer.writeInteger(Kind.digests.rawValue)
+            buffer.writeInteger(UInt32(digests.count))
+            for digest in digests { buffer.writeInteger(digest) }
+        case .versions(let page):
+            buffer.writeInteger(Kind.versions.rawValue)
+            buffer.write(page.isWhole)
+            buffer.writeInteger(UInt32(page.versions.count))
+            for version in page.versions {
+                buffer.write(version.hash)
+                buffer.write(version.timestamp)
+                buffer.writeInteger(version.kind.rawValue)
+            }
+        case .fetched(let flags):
+            buffer.writeInteger(Kind.fetched.rawValue)
+            buffer.writeInteger(UInt32(flags.count))
+            for flag in flags { buffer.write(flag) }
+        case .tables(let page):
+            buffer.writeInteger(Kind.tables.rawValue)
+            buffer.write(page.isWhole)
+            buffer.writeInteger(UInt32(page.tables.count))
+            for table in page.tables {
+                buffer.write(table.hash)
+                buffer.writeMultipleIntegers(table.rows, table.head)
+            }
+        }
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        let number = try reader.integer(UInt8.self)
+        guard let kind = Kind(rawValue: number) else { throw .malformed("replication reply \(number)") }
+        switch kind {
+        case .digests:
+            let count = try reader.elements(atMost: DigestQuery.maximumPartitions, size: 8)
+            var digests: [UInt64] = []
+            digests.reserveCapacity(count)
+            for _ in 0..<count { digests.append(try reader.integer()) }
+            self = .digests(digests)
+        case .versions:
+            var page = VersionPage(versions: [], isWhole: try reader.flag())
+            let count = try reader.elements(atMost: VersionQuery.maximumLimit, size: 25)
+            page.versions.reserveCapacity(count)
+            for _ in 0..<count { page.versions.append(try reader.replicaVersion()) }
+            self = .versions(page)
+        case .fetched:
+            let count = try reader.elements(atMost: FetchObjects.maximumHashes, size: 1)
+            var flags: [Bool] = []
+            for _ in 0..<count { flags.append(try reader.flag()) }
+            self = .fetched(flags)
+        case .tables:
+            var page = TablePage(tables: [], isWhole: try reader.flag())
+            let count = try reader.elements(atMost: TableQuery.maximumLimit, size: 32)
+            page.tables.reserveCapacity(count)
+            for _ in 0..<count {
+                page.tables.append(
+                    TableSummary(hash: try reader.hash(), rows: try reader.integer(), head: try reader.integer()))
+            }
+            self = .tables(page)
+        }
+    }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func write(_ range: HashRange) {
+        write(range.first)
+        write(range.last)
+    }
+
+    fileprivate mutating func write(_ hashes: [PathHash]) {
+        writeInteger(UInt32(hashes.count))
+        for hash in hashes { write(hash) }
+    }
+}
+
+extension WireReader {
+    /// A 32-bit number of elements of at least `size` bytes each, so that nothing is allocated for what cannot be there.
+    fileprivate mutating func elements(atMost limit: Int, size: Int) throws(WireError) -> Int {
+        let count = try number(atMost: limit)
+        guard count * size <= remaining else { throw .malformed("message ends within a list") }
+        return count
+    }
+
+    fileprivate mutating func hashRange() throws(WireError) -> HashRange {
+        HashRange(first: try hash(), last: try hash())
+    }
+
+    fileprivate mutating func hashes(atMost limit: Int) throws(WireError) -> [PathHash] {
+        let count = try elements(atMost: limit, size: 16)
+        var hashes: [PathHash] = []
+        hashes.reserveCapacity(count)
+        for _ in 0..<count { hashes.append(try hash()) }
+        return hashes
+    }
+
+    fileprivate mutating func tableKind() throws(WireError) -> TableKind {
+        let number = try integer(UInt8.self)
+        guard let kind = TableKind(rawValue: number) else { throw .malformed("table kind \(number)") }
+        return kind
+    }
+
+    fileprivate mutating func replicaVersion() throws(WireError) -> ReplicaVersion {
+        let hash = try hash()
+        let timestamp = try timestamp()
+        let number = try integer(UInt8.self)
+        guard let kind = ReplicaVersion.Kind(rawValue: number) else { throw .malformed("version kind \(number)") }
+        return ReplicaVersion(hash: hash, timestamp: timestamp, kind: kind)
+    }
+}

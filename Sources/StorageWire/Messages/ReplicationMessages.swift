@@ -1,0 +1,192 @@
+package import Ring
+
+/// What replicators ask each other: first for digests, then for keys and versions, and at last for data.
+package enum ReplicationRequest: Equatable, Sendable {
+    case digests(DigestQuery)
+    case versions(VersionQuery)
+    case fetch(FetchObjects)
+    case tables(TableQuery)
+    case fetchTables(FetchTables)
+}
+
+/// The answers.
+package enum ReplicationReply: Equatable, Sendable {
+    /// One for each partition that was asked for.
+    case digests([UInt64])
+    case versions(VersionPage)
+    /// For each object or table that was to be fetched, whether the device has that or something newer now.
+    case fetched([Bool])
+    case tables(TablePage)
+}
+
+/// Asks for the digests of partitions: XOR over what a device has of them.
+package struct DigestQuery: Equatable, Sendable {
+    package static let maximumPartitions = 1 << 14
+
+    package var device: UInt16
+    package var policy: UInt8
+    /// A partition is the upper `partPower` bits of a hash; at most 32.
+    package var partPower: UInt8
+    /// In ascending order.
+    package var partitions: [UInt32]
+
+    package init(device: UInt16, policy: UInt8, partPower: UInt8, partitions: [UInt32]) {
+        self.device = device
+        self.policy = policy
+        self.partPower = partPower
+        self.partitions = partitions
+    }
+}
+
+/// Hashes from `first` to `last`, both included.
+package struct HashRange: Equatable, Sendable {
+    package var first: PathHash
+    package var last: PathHash
+
+    package init(first: PathHash, last: PathHash) {
+        self.first = first
+        self.last = last
+    }
+
+    /// Everything in a partition of a ring of 2^`partPower`.
+    package init(partition: Int, partPower: Int) {
+        guard partPower > 0 else {
+            self.init(first: PathHash(high: 0, low: 0), last: PathHash(high: .max, low: .max))
+            return
+        }
+        let shift = UInt64(64 - partPower)
+        let start = UInt64(partition) << shift
+        self.init(first: PathHash(high: start, low: 0), last: PathHash(high: start | (1 << shift - 1), low: .max))
+    }
+
+    package func contains(_ hash: PathHash) -> Bool { !(hash < first) && !(last < hash) }
+}
+
+/// Asks for the keys and versions of what a device has in a range, in the order of the hashes.
+package struct VersionQuery: Equatable, Sendable {
+    package static let maximumLimit = 16_384
+
+    package var device: UInt16
+    package var policy: UInt8
+    package var range: HashRange
+    package var limit: Int
+
+    package init(device: UInt16, policy: UInt8, range: HashRange, limit: Int = Self.maximumLimit) {
+        self.device = device
+        self.policy = policy
+        self.range = range
+        self.limit = limit
+    }
+}
+
+/// What a device has under a hash.
+package struct ReplicaVersion: Equatable, Sendable {
+    package enum Kind: UInt8, Sendable {
+        case live = 1
+        case tombstone = 2
+        /// Damaged: no source, and to be fetched from another replica.
+        case quarantined = 3
+    }
+
+    package var hash: PathHash
+    package var timestamp: Timestamp
+    package var kind: Kind
+
+    package init(hash: PathHash, timestamp: Timestamp, kind: Kind) {
+        self.hash = hash
+        self.timestamp = timestamp
+        self.kind = kind
+    }
+}
+
+/// Versions in the order of their hashes.
+package struct VersionPage: Equatable, Sendable {
+    package var versions: [ReplicaVersion]
+    /// False: there is more behind the last one.
+    package var isWhole: Bool
+
+    package init(versions: [ReplicaVersion], isWhole: Bool) {
+        self.versions = versions
+        self.isWhole = isWhole
+    }
+}
+
+/// Asks a node to bring objects from another device to one of its own.
+package struct FetchObjects: Equatable, Sendable {
+    package static let maximumHashes = 1024
+
+    /// The device that is to have them, on the node that is asked.
+    package var device: UInt16
+    /// The device that has them.
+    package var source: UInt16
+    package var policy: UInt8
+    package var hashes: [PathHash]
+
+    package init(device: UInt16, source: UInt16, policy: UInt8, hashes: [PathHash]) {
+        self.device = device
+        self.source = source
+        self.policy = policy
+        self.hashes = hashes
+    }
+}
+
+/// Asks which tables a device has in a range, in the order of their hashes.
+package struct TableQuery: Equatable, Sendable {
+    package static let maximumLimit = 16_384
+
+    package var device: UInt16
+    package var kind: TableKind
+    package var range: HashRange
+    package var limit: Int
+
+    package init(device: UInt16, kind: TableKind, range: HashRange, limit: Int = Self.maximumLimit) {
+        self.device = device
+        self.kind = kind
+        self.range = range
+        self.limit = limit
+    }
+}
+
+/// A table on one replica, as far as a comparison needs it.
+package struct TableSummary: Equatable, Sendable {
+    package var hash: PathHash
+    /// XOR over all rows, deleted ones too.
+    package var rows: UInt64
+    /// Of the head, `TableHead.digest`; 0 when there is none.
+    package var head: UInt64
+
+    package init(hash: PathHash, rows: UInt64, head: UInt64) {
+        self.hash = hash
+        self.rows = rows
+        self.head = head
+    }
+}
+
+/// Tables in the order of their hashes.
+package struct TablePage: Equatable, Sendable {
+    package var tables: [TableSummary]
+    /// False: there is more behind the last one.
+    package var isWhole: Bool
+
+    package init(tables: [TableSummary], isWhole: Bool) {
+        self.tables = tables
+        self.isWhole = isWhole
+    }
+}
+
+/// Asks a node to merge tables of another device into those of one of its own.
+package struct FetchTables: Equatable, Sendable {
+    package static let maximumHashes = 256
+
+    package var device: UInt16
+    package var source: UInt16
+    package var kind: TableKind
+    package var hashes: [PathHash]
+
+    package init(device: UInt16, source: UInt16, kind: TableKind, hashes: [PathHash]) {
+        self.device = device
+        self.source = source
+        self.kind = kind
+        self.hashes = hashes
+    }
+}

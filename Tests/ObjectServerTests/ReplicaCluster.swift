@@ -1,0 +1,106 @@
+import DeviceLog
+import Logging
+import NIOCore
+import NIOPosix
+import Ring
+import StorageWire
+import Synchronization
+import Testing
+
+@testable import ObjectServer
+
+/// Some nodes in one process, each with one device in memory, and a ring over them. Replication passes are run by hand.
+final class ReplicaCluster: Sendable {
+    private static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    let logs: [UInt16: DeviceLog]
+    let files: [UInt16: FaultyFileSystem]
+    let replicators: [UInt16: ObjectReplicator]
+    private let nodes = Nodes()
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let workers = NIOThreadPool(numberOfThreads: 2)
+
+    init(devices: Int, partPower: Int) throws {
+        workers.start()
+        let ring = try Self.ring(Array(0..<devices), partPower: partPower)
+        nodes.ring.withLock { $0 = ring }
+        var logs: [UInt16: DeviceLog] = [:]
+        var files: [UInt16: FaultyFileSystem] = [:]
+        var replicators: [UInt16: ObjectReplicator] = [:]
+        for device in 0..<UInt16(devices) {
+            let fileSystem = FaultyFileSystem(seed: UInt64(device))
+            let log = try Self.open(device, fileSystem)
+            let server = ObjectServer(
+                devices: [device: log], nodes: nodes, workers: workers, sinks: EventLoopSinks(), logger: Self.logger)
+            nodes.all.withLock { $0[device] = LocalNode(handler: server) }
+            logs[device] = log
+            files[device] = fileSystem
+            replicators[device] = ObjectReplicator(
+                server: server, eventLoop: group.next(), logger: Self.logger, interval: .hours(1)
+            ) { [nodes] in nodes.ring.withLock { $0.map { [0: $0] } ?? [:] } }
+        }
+        self.logs = logs
+        self.files = files
+        self.replicators = replicators
+        for replicator in replicators.values { replicator.start() }
+    }
+
+    /// A ring of three replicas over some devices, each a zone of its own.
+    static func ring(_ devices: [Int], partPower: Int) throws -> Ring {
+        var builder = try RingBuilder(partPower: partPower, replicas: 3, minPartHours: 0)
+        for device in 0...(devices.max() ?? 0) {
+            _ = try builder.add(
+                RingDevice(
+                    zone: device, ip: "127.0.0.1", port: 6200 + device, device: "d\(device)",
+                    weight: devices.contains(device) ? 100 : 0))
+        }
+        _ = try builder.rebalance(now: 0, seed: 1)
+        return builder.ring()
+    }
+
+    func use(_ ring: Ring) { nodes.ring.withLock { $0 = ring } }
+    var today: Ring { nodes.ring.withLock { $0! } }
+
+    /// No message reaches a device that is away.
+    func setAway(_ device: UInt16, _ isAway: Bool) {
+        nodes.away.withLock { away in
+            if isAway { away.insert(device) } else { away.remove(device) }
+        }
+    }
+
+    /// One pass of every node.
+    func runPasses() async throws {
+        for (_, replicator) in replicators.sorted(by: { $0.key < $1.key }) { try await replicator.runPass().get() }
+    }
+
+    func primaries(_ key: ObjectKey) -> [UInt16] { today.primaries(of: key.hash).deviceIDs }
+
+    func version(_ key: ObjectKey, on device: UInt16) throws -> ObjectVersion { try logs[device]!.version(of: key) }
+
+    func close() async throws {
+        for replicator in replicators.values { replicator.stop() }
+        for log in logs.values { log.close() }
+        try await workers.shutdownGracefully()
+        try await group.shutdownGracefully()
+    }
+
+    private static func open(_ device: UInt16, _ files: FaultyFileSystem) throws -> DeviceLog {
+        var configuration = Configuration()
+        configuration.segmentSize = 1 << 20
+        configuration.zeroAhead = 0
+        configuration.reserve = 0
+        return try DeviceLog.open(
+            directory: "/device", identity: DeviceIdentity(clusterID: "test", deviceID: Int(device)), fileSystem: files,
+            configuration: configuration, logger: logger)
+    }
+
+    private final class Nodes: NodeDirectory {
+        let all = Mutex<[UInt16: LocalNode]>([:])
+        let away = Mutex<Set<UInt16>>([])
+        let ring = Mutex<Ring?>(nil)
+
+        func node(ofDevice device: UInt16) -> (any StorageNode)? {
+            away.withLock { $0.contains(device) } ? nil : all.withLock { $0[device] }
+        }
+    }
+}
