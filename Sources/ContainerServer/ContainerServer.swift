@@ -2,6 +2,7 @@ package import DeviceLog
 package import Logging
 package import NIOPosix
 package import StorageWire
+import Synchronization
 
 /// Serves the listings on the devices of this node: containers, whose rows are objects, and accounts, whose rows are containers.
 package final class ContainerServer: StorageHandler {
@@ -11,6 +12,9 @@ package final class ContainerServer: StorageHandler {
     let logger: Logger
     /// Told of every container whose rows or head changed.
     package let changes = ChangedContainers()
+
+    /// Set while one runs.
+    let replicator = Mutex<TableReplicator?>(nil)
 
     /// A page longer than this is put together on a worker: the event loop has others to serve.
     static let rowsOnEventLoop = 1_000
@@ -31,6 +35,9 @@ package final class ContainerServer: StorageHandler {
         case .deleteTable(let delete): deleteTable(delete, call: call)
         case .readTable(let table): readTable(table, call: call)
         case .listTable(let list): listTable(list, call: call)
+        case .replication(.tables(let query)): tables(query, call: call)
+        case .replication(.rows(let query)): rows(query, call: call)
+        case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .status, .replication:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))

@@ -1,8 +1,10 @@
 /// A 64-bit digest of fields, for finding differences between honest replicas: FNV-1a with the finaliser of SplitMix64.
-struct Digest64 {
+package struct Digest64 {
     private var state: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    var value: UInt64 {
+    package init() {}
+
+    package var value: UInt64 {
         var value = state
         value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
         value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
@@ -10,12 +12,12 @@ struct Digest64 {
     }
 
     /// The length goes first, so that fields cannot run into each other.
-    mutating func add(_ bytes: [UInt8]) {
+    package mutating func add(_ bytes: some Collection<UInt8>) {
         add(UInt64(bytes.count))
         for byte in bytes { add(byte) }
     }
 
-    mutating func add(_ number: UInt64) {
+    package mutating func add(_ number: UInt64) {
         for shift in stride(from: UInt64(0), to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> shift)) }
     }
 

@@ -12,9 +12,10 @@ PART_POWER = 8
 
 
 class Cluster:
-    """Three storage processes with one device each, and a proxy."""
+    """Storage processes with one device each, and a proxy."""
 
-    def __init__(self, nodes=3):
+    def __init__(self, nodes=3, replicate_every=30):
+        self.replicate_every = replicate_every
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-cluster-"))
         self.shared = self.scratch / "cluster"
         self.ports, self.proxy_port = [free_port() for _ in range(nodes)], free_port()
@@ -34,6 +35,8 @@ class Cluster:
             "127.0.0.1",
             "--port",
             self.ports[number],
+            "--replicate-every",
+            self.replicate_every,
         ]
         return Process(arguments, self.scratch, f"storage{number}")
 

@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 19
-    static let replyKinds = 20
+    static let requestKinds = 20
+    static let replyKinds = 21
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -87,6 +87,7 @@ struct RandomMessages {
                 TableQuery(
                     device: integer(), kind: flag() ? .account : .container, range: range,
                     limit: below(TableQuery.maximumLimit + 1)))
+        case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
         default:
             .fetchTables(
                 FetchTables(
@@ -104,11 +105,18 @@ struct RandomMessages {
                         ReplicaVersion(
                             hash: hash(), timestamp: timestamp(), kind: [.live, .tombstone, .quarantined][below(3)])
                     }, isWhole: flag()))
+        case 19:
+            .rows(
+                RowDigestPage(
+                    chunks: (0..<below(100)).map { _ in RowChunk(last: bytes(300), digest: integer()) },
+                    isWhole: flag()))
         case 18: .fetched((0..<below(100)).map { _ in flag() })
         default:
             .tables(
                 TablePage(
-                    tables: (0..<below(100)).map { _ in TableSummary(hash: hash(), rows: integer(), head: integer()) },
+                    tables: (0..<below(100)).map { _ in
+                        TableSummary(hash: hash(), rows: integer(), head: integer(), lastChange: timestamp())
+                    },
                     isWhole: flag()))
         }
     }

@@ -18,6 +18,7 @@ final class StorageAssembly: Sendable {
     private let updater: Updater
     private let reporter: AccountReporter
     private let replicator: ObjectReplicator
+    private let tableReplicator: TableReplicator
 
     struct Device: Sendable {
         var id: UInt16
@@ -45,6 +46,10 @@ final class StorageAssembly: Sendable {
         replicator = ObjectReplicator(server: objects, eventLoop: group.next(), logger: logger, interval: interval) {
             [0: rings.object]
         }
+        tableReplicator = TableReplicator(
+            server: containers, nodes: nodes, eventLoop: group.next(), logger: logger, interval: interval,
+            now: { Timestamp(ticks: WallClock.system.ticks) }
+        ) { [.account: rings.account, .container: rings.container] }
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.accountTarget(of: $0, table: $1)
         }
@@ -55,12 +60,14 @@ final class StorageAssembly: Sendable {
     func start() -> EventLoopFuture<Void> {
         reporter.start()
         replicator.start()
+        tableReplicator.start()
         return updater.start()
     }
 
     /// Commits what is queued and closes the devices. Blocks.
     func close() {
         replicator.stop()
+        tableReplicator.stop()
         updater.stop()
         reporter.stop()
         for log in logs.values { log.close() }
@@ -130,7 +137,7 @@ final class NodeHandler: StorageHandler {
         case .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
-            .replication(.fetchTables):
+            .replication(.rows), .replication(.fetchTables):
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))

@@ -1,6 +1,7 @@
 import DeviceLog
 package import Logging
 package import NIOCore
+import NIOPosix
 package import Ring
 import StorageWire
 import Synchronization
@@ -138,23 +139,23 @@ package final class ObjectReplicator: @unchecked Sendable {
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
     ) -> EventLoopFuture<Void> {
-        var partitions: [UInt16: [UInt32]] = [:]
-        for partition in 0..<ring.partitionCount {
-            let primaries = ring.primaries(of: partition)
-            guard primaries.contains(Int(device)) else { continue }
-            for other in primaries where other != Int(device) {
-                partitions[UInt16(truncatingIfNeeded: other), default: []].append(UInt32(partition))
-            }
+        server.workers.runIfActive(eventLoop: eventLoop) { ring.sharedPartitions(of: device) }.flatMap { [self] in
+            compare(device, log, policy, ring.partPower, $0.sorted { $0.key < $1.key })
         }
-        let peers = partitions.sorted { $0.key < $1.key }
-        return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
+    }
+
+    private func compare(
+        _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ partPower: Int,
+        _ peers: [(key: UInt16, value: [UInt32])]
+    ) -> EventLoopFuture<Void> {
+        BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
             let (other, shared) = peers[index]
             guard let node = server.nodes.node(ofDevice: other) else {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
             let comparison = PairComparison(
-                own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
+                own: device, other: other, policy: policy, partPower: partPower, log: log, node: node,
                 workers: server.workers, on: eventLoop
             ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
             return comparison.run(shared).map { [self] in
@@ -214,6 +215,21 @@ package final class ObjectReplicator: @unchecked Sendable {
                 "A damaged object was brought from another replica",
                 metadata: ["hash": "\(key.hash.hex)", "device": "\(device)", "from": "\(source)"])
         }
+    }
+}
+
+extension Ring {
+    /// The partitions of which a device is a primary, by each other primary. A walk over the whole ring.
+    fileprivate func sharedPartitions(of device: UInt16) -> [UInt16: [UInt32]] {
+        var partitions: [UInt16: [UInt32]] = [:]
+        for partition in 0..<partitionCount {
+            let primaries = primaries(of: partition)
+            guard primaries.contains(Int(device)) else { continue }
+            for other in primaries where other != Int(device) {
+                partitions[UInt16(truncatingIfNeeded: other), default: []].append(UInt32(partition))
+            }
+        }
+        return partitions
     }
 }
 

@@ -53,11 +53,3 @@ struct VersionDifference: Equatable {
         if version.kind != .quarantined { offered.append(version) }
     }
 }
-
-extension PathHash {
-    /// The one behind it; nil behind the last.
-    var successor: PathHash? {
-        if low < .max { return PathHash(high: high, low: low + 1) }
-        return high < .max ? PathHash(high: high + 1, low: 0) : nil
-    }
-}

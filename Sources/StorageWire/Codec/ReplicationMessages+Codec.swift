@@ -8,6 +8,7 @@ extension ReplicationRequest {
         case fetch = 3
         case tables = 4
         case fetchTables = 5
+        case rows = 6
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -27,6 +28,11 @@ extension ReplicationRequest {
             buffer.writeMultipleIntegers(Kind.tables.rawValue, query.device, query.kind.rawValue)
             buffer.write(query.range)
             buffer.writeInteger(UInt32(query.limit))
+        case .rows(let query):
+            buffer.writeInteger(Kind.rows.rawValue)
+            buffer.write(query.table)
+            buffer.write(query.deleted)
+            buffer.writeShortBytes(query.after)
         case .fetchTables(let fetch):
             buffer.writeMultipleIntegers(Kind.fetchTables.rawValue, fetch.device, fetch.source, fetch.kind.rawValue)
             buffer.write(fetch.hashes)
@@ -61,6 +67,10 @@ extension ReplicationRequest {
                 TableQuery(
                     device: try reader.integer(), kind: try reader.tableKind(), range: try reader.hashRange(),
                     limit: try reader.number(atMost: TableQuery.maximumLimit)))
+        case .rows:
+            self = .rows(
+                RowDigestQuery(
+                    table: try reader.tableAddress(), deleted: try reader.flag(), after: try reader.shortBytes()))
         case .fetchTables:
             self = .fetchTables(
                 FetchTables(
@@ -76,6 +86,7 @@ extension ReplicationReply {
         case versions = 2
         case fetched = 3
         case tables = 4
+        case rows = 5
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -104,6 +115,15 @@ extension ReplicationReply {
             for table in page.tables {
                 buffer.write(table.hash)
                 buffer.writeMultipleIntegers(table.rows, table.head)
+                buffer.write(table.lastChange)
+            }
+        case .rows(let page):
+            buffer.writeInteger(Kind.rows.rawValue)
+            buffer.write(page.isWhole)
+            buffer.writeInteger(UInt32(page.chunks.count))
+            for chunk in page.chunks {
+                buffer.writeShortBytes(chunk.last)
+                buffer.writeInteger(chunk.digest)
             }
         }
     }
@@ -131,13 +151,23 @@ extension ReplicationReply {
             self = .fetched(flags)
         case .tables:
             var page = TablePage(tables: [], isWhole: try reader.flag())
-            let count = try reader.elements(atMost: TableQuery.maximumLimit, size: 32)
+            let count = try reader.elements(atMost: TableQuery.maximumLimit, size: 40)
             page.tables.reserveCapacity(count)
             for _ in 0..<count {
                 page.tables.append(
-                    TableSummary(hash: try reader.hash(), rows: try reader.integer(), head: try reader.integer()))
+                    TableSummary(
+                        hash: try reader.hash(), rows: try reader.integer(), head: try reader.integer(),
+                        lastChange: try reader.timestamp()))
             }
             self = .tables(page)
+        case .rows:
+            var page = RowDigestPage(chunks: [], isWhole: try reader.flag())
+            let count = try reader.elements(atMost: RowDigestQuery.maximumChunks, size: 10)
+            page.chunks.reserveCapacity(count)
+            for _ in 0..<count {
+                page.chunks.append(RowChunk(last: try reader.shortBytes(), digest: try reader.integer()))
+            }
+            self = .rows(page)
         }
     }
 }

@@ -6,6 +6,7 @@ package enum ReplicationRequest: Equatable, Sendable {
     case versions(VersionQuery)
     case fetch(FetchObjects)
     case tables(TableQuery)
+    case rows(RowDigestQuery)
     case fetchTables(FetchTables)
 }
 
@@ -17,6 +18,7 @@ package enum ReplicationReply: Equatable, Sendable {
     /// For each object or table that was to be fetched, whether the device has that or something newer now.
     case fetched([Bool])
     case tables(TablePage)
+    case rows(RowDigestPage)
 }
 
 /// Asks for the digests of partitions: XOR over what a device has of them.
@@ -60,6 +62,14 @@ package struct HashRange: Equatable, Sendable {
     }
 
     package func contains(_ hash: PathHash) -> Bool { !(hash < first) && !(last < hash) }
+}
+
+extension PathHash {
+    /// The one behind it; nil behind the last.
+    package var successor: PathHash? {
+        if low < .max { return PathHash(high: high, low: low + 1) }
+        return high < .max ? PathHash(high: high + 1, low: 0) : nil
+    }
 }
 
 /// Asks for the keys and versions of what a device has in a range, in the order of the hashes.
@@ -154,11 +164,14 @@ package struct TableSummary: Equatable, Sendable {
     package var rows: UInt64
     /// Of the head, `TableHead.digest`; 0 when there is none.
     package var head: UInt64
+    /// Timestamp of the newest row.
+    package var lastChange: Timestamp
 
-    package init(hash: PathHash, rows: UInt64, head: UInt64) {
+    package init(hash: PathHash, rows: UInt64, head: UInt64, lastChange: Timestamp) {
         self.hash = hash
         self.rows = rows
         self.head = head
+        self.lastChange = lastChange
     }
 }
 
@@ -170,6 +183,48 @@ package struct TablePage: Equatable, Sendable {
 
     package init(tables: [TableSummary], isWhole: Bool) {
         self.tables = tables
+        self.isWhole = isWhole
+    }
+}
+
+/// Asks for digests of the rows of a table, some rows together, in the order of their names.
+package struct RowDigestQuery: Equatable, Sendable {
+    package static let maximumChunks = 1024
+
+    package var table: TableAddress
+    /// Rows that were deleted, or those that were not.
+    package var deleted: Bool
+    /// Exclusive; empty: from the first row on.
+    package var after: [UInt8]
+
+    package init(table: TableAddress, deleted: Bool, after: [UInt8]) {
+        self.table = table
+        self.deleted = deleted
+        self.after = after
+    }
+}
+
+/// Neighbouring rows: those behind the last one of the chunk before.
+package struct RowChunk: Equatable, Sendable {
+    /// Name of its last row.
+    package var last: [UInt8]
+    /// XOR over its rows.
+    package var digest: UInt64
+
+    package init(last: [UInt8], digest: UInt64) {
+        self.last = last
+        self.digest = digest
+    }
+}
+
+/// Chunks in the order of their names.
+package struct RowDigestPage: Equatable, Sendable {
+    package var chunks: [RowChunk]
+    /// False: there is more behind the last one.
+    package var isWhole: Bool
+
+    package init(chunks: [RowChunk], isWhole: Bool) {
+        self.chunks = chunks
         self.isWhole = isWhole
     }
 }

@@ -1,9 +1,9 @@
-import NIOCore
+package import NIOCore
 
 /// Runs a number of tasks on one event loop, some of them at once.
 ///
 /// Unchecked: everything happens on `eventLoop`.
-final class BoundedTasks: @unchecked Sendable {
+package final class BoundedTasks: @unchecked Sendable {
     private let eventLoop: any EventLoop
     private let count: Int
     private let width: Int
@@ -27,7 +27,7 @@ final class BoundedTasks: @unchecked Sendable {
     /// - Parameters:
     ///   - width: tasks at once.
     ///   - body: begins one, on the event loop.
-    static func run(
+    package static func run(
         _ count: Int, width: Int, on eventLoop: any EventLoop, _ body: @escaping (Int) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<Void> {
         let tasks = BoundedTasks(count, width, eventLoop, body)
