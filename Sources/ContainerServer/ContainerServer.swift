@@ -33,8 +33,10 @@ package final class ContainerServer: StorageHandler {
         case .putRow(let put): putRow(put, call: call)
         case .updateTable(let update): updateTable(update, call: call)
         case .deleteTable(let delete): deleteTable(delete, call: call)
-        case .readTable(let table): readTable(table, call: call)
-        case .listTable(let list): listTable(list, call: call)
+        case .readTable(let table): if !isBehind(table, call: call) { readTable(table, call: call) }
+        case .listTable(let list): if !isBehind(list.table, call: call) { listTable(list, call: call) }
+        case .replication(.head(let table)): readTable(table, call: call)
+        case .replication(.list(let list)): listTable(list, call: call)
         case .replication(.tables(let query)): tables(query, call: call)
         case .replication(.rows(let query)): rows(query, call: call)
         case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
@@ -52,6 +54,13 @@ package final class ContainerServer: StorageHandler {
             return nil
         }
         return log
+    }
+
+    /// Answers that the device has no say yet where it is behind: rows that it has not got must not count as absent.
+    private func isBehind(_ table: TableAddress, call: ServerCall) -> Bool {
+        guard let log = devices[table.device], log.isBehind(table.kind.space, table.hash) else { return false }
+        call.reply(.failed(StorageFailure(.busy, "the device is behind in this partition")))
+        return true
     }
 
     func readTable(_ address: TableAddress, call: ServerCall) {
@@ -84,6 +93,10 @@ package final class ContainerServer: StorageHandler {
         case .refused, .inUse, .closed: StorageFailure(.closing, "\(error)")
         }
     }
+}
+
+extension StorageWire.TableKind {
+    var space: PartitionSpace { self == .container ? .containers : .accounts }
 }
 
 extension TableAddress {

@@ -28,6 +28,15 @@ struct DeviceDirectory {
         }
     }
 
+    /// Whether the directory was never a device's.
+    func isNew() throws(DeviceLogError) -> Bool {
+        do {
+            return try (fileSystem.readFile(identityPath, limit: Self.identityLimit) ?? []).isEmpty
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+
     /// Compares `device.json` with who is asking; writes it on a directory that has none.
     func check(_ identity: DeviceIdentity) throws(DeviceLogError) {
         let expected = Self.encode(identity)

@@ -21,6 +21,7 @@ package final class DeviceLog: Sendable {
     let stream: CommitStream
     let space: SpaceGauge
     let unconfirmed: Unconfirmed
+    let standing: Standing
     let maintenance = Signal()
     let compaction = Signal()
     let state: Mutex<State>
@@ -50,25 +51,30 @@ package final class DeviceLog: Sendable {
     ///
     /// Throws `.refused` when the directory belongs to another cluster, device or format, `.inUse` when it is open
     /// already.
+    ///
+    /// - Parameter isNewcomer: if the directory is empty, the device joins others that have data: it is behind everywhere until `place`.
     package static func open(
-        directory: String, identity: DeviceIdentity, fileSystem: any FileSystem = POSIXFileSystem(),
-        configuration: Configuration = Configuration(), logger: Logger
+        directory: String, identity: DeviceIdentity, isNewcomer: Bool = false,
+        fileSystem: any FileSystem = POSIXFileSystem(), configuration: Configuration = Configuration(), logger: Logger
     ) throws(DeviceLogError) -> DeviceLog {
         try open(
-            directory: directory, identity: identity, fileSystem: fileSystem, configuration: configuration,
-            logger: logger, index: nil)
+            directory: directory, identity: identity, isNewcomer: isNewcomer, fileSystem: fileSystem,
+            configuration: configuration, logger: logger, index: nil)
     }
 
     /// As above; `index` replaces the index in the directory.
     static func open(
-        directory: String, identity: DeviceIdentity, fileSystem: any FileSystem, configuration: Configuration,
-        logger: Logger, index: (any IndexStore)?
+        directory: String, identity: DeviceIdentity, isNewcomer: Bool = false, fileSystem: any FileSystem,
+        configuration: Configuration, logger: Logger, index: (any IndexStore)?
     ) throws(DeviceLogError) -> DeviceLog {
         let directory = DeviceDirectory(path: directory, fileSystem: fileSystem)
         let lock = try directory.prepare()
+        let standing = try Standing(directory)
+        // Before `device.json`, after which the directory is no longer a new one.
+        if isNewcomer, try directory.isNew() { try standing.change { $0.everywhere = true } }
         try directory.check(identity)
         let store: any IndexStore = if let index { index } else { try openIndex(directory, configuration, logger) }
-        let log = try DeviceLog(directory, configuration, logger, lock, store)
+        let log = try DeviceLog(directory, standing, configuration, logger, lock, store)
         switch configuration.driver {
         case .threads: log.startThreads()
         case .manual: log.removeRetiredBlobs()
@@ -77,10 +83,11 @@ package final class DeviceLog: Sendable {
     }
 
     private init(
-        _ directory: DeviceDirectory, _ configuration: Configuration, _ logger: Logger, _ lock: any File,
-        _ index: any IndexStore
+        _ directory: DeviceDirectory, _ standing: Standing, _ configuration: Configuration, _ logger: Logger,
+        _ lock: any File, _ index: any IndexStore
     ) throws(DeviceLogError) {
         self.directory = directory
+        self.standing = standing
         self.configuration = configuration
         self.logger = logger
         files = SegmentFiles(

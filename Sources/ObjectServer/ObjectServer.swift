@@ -47,7 +47,7 @@ package final class ObjectServer: StorageHandler {
         case .replication(.versions(let query)): versions(query, call: call)
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
-            .replication(.rows), .replication(.fetchTables):
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

@@ -128,6 +128,47 @@ struct ObjectReplicatorTests {
         try await cluster.close()
     }
 
+    @Test func whoIsBehindAnswersWithWhatTheOthersHave() async throws {
+        let cluster = try ReplicaCluster(devices: 3, partPower: 3, newcomers: [2])
+        let keys = (0..<20 as Range<UInt64>).map { Self.key($0) }
+        for (index, key) in keys.enumerated() {
+            // Acknowledged by the first two, or by one of them and the newcomer before its disk was emptied.
+            cluster.logs[UInt16(index % 2)]!.put(key, at: 10, text: "body \(index)")
+            if index % 3 == 0 { cluster.logs[UInt16(1 - index % 2)]!.put(key, at: 10, text: "body \(index)") }
+        }
+        let log = cluster.logs[2]!
+        #expect(log.isBehind)
+        cluster.setAway(0, true)
+        guard case .failed(let failure) = try await cluster.read(keys[1], on: 2, .body) else {
+            Issue.record("it has a say without the others")
+            return
+        }
+        #expect(failure.reason == .unreachable)
+        cluster.setAway(0, false)
+        for (index, key) in keys.enumerated() {
+            let wanted: ReadObject.Wanted = index % 4 == 0 ? .version : .body
+            guard case .object(let object) = try await cluster.read(key, on: 2, wanted) else {
+                Issue.record("object \(index) is absent")
+                continue
+            }
+            #expect(object.timestamp.rawValue == 10)
+            if wanted == .body { #expect(object.body == ByteBuffer(string: "body \(index)")) }
+        }
+        guard case .absent = try await cluster.read(Self.key(1000), on: 2, .body) else {
+            Issue.record("what nobody has is not absent")
+            return
+        }
+        // One of the others is not enough to have caught up with.
+        cluster.setAway(1, true)
+        try await cluster.runPasses()
+        #expect(log.isBehind)
+        cluster.setAway(1, false)
+        try await cluster.runPasses()
+        #expect(!log.isBehind)
+        for key in keys { #expect(try log.version(of: key).timestamp == 10) }
+        try await cluster.close()
+    }
+
     @Test func replicasThatWentApartAgreeInTheEnd() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SplitMix(seed: seed)

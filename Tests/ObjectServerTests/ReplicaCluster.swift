@@ -20,7 +20,7 @@ final class ReplicaCluster: Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let workers = NIOThreadPool(numberOfThreads: 2)
 
-    init(devices: Int, partPower: Int) throws {
+    init(devices: Int, partPower: Int, newcomers: Set<UInt16> = []) throws {
         workers.start()
         let ring = try Self.ring(Array(0..<devices), partPower: partPower)
         nodes.ring.withLock { $0 = ring }
@@ -29,7 +29,10 @@ final class ReplicaCluster: Sendable {
         var replicators: [UInt16: ObjectReplicator] = [:]
         for device in 0..<UInt16(devices) {
             let fileSystem = FaultyFileSystem(seed: UInt64(device))
-            let log = try Self.open(device, fileSystem)
+            let log = try Self.open(device, fileSystem, isNewcomer: newcomers.contains(device))
+            let partitions = (0..<ring.partitionCount).filter { ring.primaries(of: $0).contains(Int(device)) }
+            try log.place(.objects(0), partPower: partPower, new: [], all: Set(partitions.map { UInt32($0) }))
+            try log.placed()
             let server = ObjectServer(
                 devices: [device: log], nodes: nodes, workers: workers, sinks: EventLoopSinks(), logger: Self.logger)
             nodes.all.withLock { $0[device] = LocalNode(handler: server) }
@@ -73,6 +76,16 @@ final class ReplicaCluster: Sendable {
         for (_, replicator) in replicators.sorted(by: { $0.key < $1.key }) { try await replicator.runPass().get() }
     }
 
+    /// The answer of a device to a read.
+    func read(_ key: ObjectKey, on device: UInt16, _ wanted: ReadObject.Wanted) async throws -> StorageReply {
+        let loop = group.next()
+        let address = ObjectAddress(device: device, policy: key.policy, hash: key.hash)
+        return try await loop.flatSubmit { [nodes] in
+            nodes.all.withLock { $0[device]! }
+                .ask(.readObject(ReadObject(address: address, wanted: wanted)), within: .seconds(5), on: loop)
+        }.get()
+    }
+
     func primaries(_ key: ObjectKey) -> [UInt16] { today.primaries(of: key.hash).deviceIDs }
 
     func version(_ key: ObjectKey, on device: UInt16) throws -> ObjectVersion { try logs[device]!.version(of: key) }
@@ -84,14 +97,15 @@ final class ReplicaCluster: Sendable {
         try await group.shutdownGracefully()
     }
 
-    private static func open(_ device: UInt16, _ files: FaultyFileSystem) throws -> DeviceLog {
+    private static func open(_ device: UInt16, _ files: FaultyFileSystem, isNewcomer: Bool) throws -> DeviceLog {
         var configuration = Configuration()
         configuration.segmentSize = 1 << 20
         configuration.zeroAhead = 0
         configuration.reserve = 0
         return try DeviceLog.open(
-            directory: "/device", identity: DeviceIdentity(clusterID: "test", deviceID: Int(device)), fileSystem: files,
-            configuration: configuration, logger: logger)
+            directory: "/device", identity: DeviceIdentity(clusterID: "test", deviceID: Int(device)),
+            isNewcomer: isNewcomer,
+            fileSystem: files, configuration: configuration, logger: logger)
     }
 
     private final class Nodes: NodeDirectory {

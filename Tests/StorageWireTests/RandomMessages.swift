@@ -23,7 +23,7 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 20
+    static let requestKinds = 22
     static let replyKinds = 21
 
     mutating func request(_ kind: Int) -> StorageRequest {
@@ -39,7 +39,7 @@ struct RandomMessages {
             .commitUpload(
                 CommitUpload(
                     timestamp: timestamp(), condition: flag() ? .none : .ifAbsent, row: rowTarget(), head: buffer(200)))
-        case 4: .readObject(ReadObject(address: address(), wanted: flag() ? .body : .version))
+        case 4: .readObject(ReadObject(address: address(), wanted: flag() ? .body : .version, isOwn: flag()))
         case 5: .readBody(ReadBody(offset: length(), length: below(ReadBody.maximumLength + 1)))
         case 6:
             .deleteObject(
@@ -87,6 +87,8 @@ struct RandomMessages {
                 TableQuery(
                     device: integer(), kind: flag() ? .account : .container, range: range,
                     limit: below(TableQuery.maximumLimit + 1)))
+        case 19: .head(table())
+        case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
         default:
             .fetchTables(

@@ -52,7 +52,8 @@ final class TableFetch: @unchecked Sendable {
     // MARK: Head
 
     private func mergeHead() -> EventLoopFuture<Void> {
-        node.ask(.readTable(other), within: Self.timeout, on: eventLoop).flatMapThrowing { reply -> ByteBuffer? in
+        node.ask(.replication(.head(other)), within: Self.timeout, on: eventLoop).flatMapThrowing {
+            reply -> ByteBuffer? in
             guard case .table(let table) = reply else { throw Self.failure(reply) }
             return table.head
         }.flatMap { [self] head in
@@ -111,7 +112,8 @@ final class TableFetch: @unchecked Sendable {
         // The least name behind `last`.
         let list = ListTable(
             table: other, limit: ListTable.maximumLimit, marker: after, endMarker: last + [0], includesDeleted: true)
-        return node.ask(.listTable(list), within: Self.timeout, on: eventLoop).flatMapThrowing { reply -> [TableRow] in
+        return node.ask(.replication(.list(list)), within: Self.timeout, on: eventLoop).flatMapThrowing {
+            reply -> [TableRow] in
             guard case .listing(let listing) = reply else { throw Self.failure(reply) }
             return try Self.rows(listing)
         }.flatMap { [self] theirs in

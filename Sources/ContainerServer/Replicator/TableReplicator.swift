@@ -6,6 +6,53 @@ package import Ring
 package import StorageWire
 import Synchronization
 
+/// A comparison of the tables of one device with those of another. Bound to the replicator's event loop.
+private final class TablePair: @unchecked Sendable {
+    let own: UInt16
+    let other: UInt16
+    let kind: StorageWire.TableKind
+    let log: DeviceLog
+    let node: any StorageNode
+    private let ring: Ring
+    /// Partitions in which the own device is behind.
+    private let behind: Set<UInt32>
+    private var unsettled: Set<UInt32> = []
+    var differing: Int64 = 0
+    /// Whether all tables were compared.
+    var isComplete = true
+
+    init(
+        own: UInt16, other: UInt16, kind: StorageWire.TableKind, ring: Ring, log: DeviceLog, node: any StorageNode,
+        behind: Set<UInt32>
+    ) {
+        self.own = own
+        self.other = other
+        self.kind = kind
+        self.ring = ring
+        self.log = log
+        self.node = node
+        self.behind = behind
+    }
+
+    func table(_ hash: PathHash) -> TableAddress { TableAddress(device: own, kind: kind, hash: hash) }
+
+    func shares(_ hash: PathHash) -> Bool {
+        let primaries = ring.primaries(of: hash)
+        return primaries.contains(Int(own)) && primaries.contains(Int(other))
+    }
+
+    func isBehind(_ hash: PathHash) -> Bool { behind.contains(UInt32(ring.partition(of: hash))) }
+    func unsettle(_ hash: PathHash) { unsettled.insert(UInt32(ring.partition(of: hash))) }
+
+    /// Of the partitions in which the own device is behind, those that it has nothing to learn of from the other any more.
+    var settled: [UInt32] {
+        guard isComplete else { return [] }
+        return behind.filter { partition in
+            !unsettled.contains(partition) && ring.primaries(of: Int(partition)).contains(Int(other))
+        }
+    }
+}
+
 /// Keeps the containers and accounts on the devices of this node as their other replicas have them.
 ///
 /// Each pass compares the tables of every device with those of the other primaries and merges what is newer there; tables that do not belong
@@ -158,69 +205,78 @@ package final class TableReplicator: @unchecked Sendable {
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ kind: StorageWire.TableKind, _ ring: Ring, with peers: [UInt16]
     ) -> EventLoopFuture<Void> {
-        BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] in
+        let behind = log.behind(kind.space)
+        /// How many others each of those partitions has nothing to learn from any more.
+        var agreed: [UInt32: Int] = [:]
+        return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] in
             guard let node = nodes.node(ofDevice: peers[$0]) else {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
-            let all = HashRange(partition: 0, partPower: 0)
-            return compare(device, log, kind, ring, with: peers[$0], on: node, in: all)
-        }
+            let pair = TablePair(
+                own: device, other: peers[$0], kind: kind, ring: ring, log: log, node: node, behind: behind)
+            return compare(pair, in: HashRange(partition: 0, partPower: 0)).assumeIsolated().map { [self] in
+                if !pair.isComplete || pair.differing > 0 { current.isComplete = false }
+                current.differingTables += pair.differing
+                for partition in pair.settled { agreed[partition, default: 0] += 1 }
+            }.nonisolated()
+        }.assumeIsolated().flatMap { [self] in
+            let replicas = Int(ring.replicaCount.rounded(.up))
+            // With their word every acknowledged row is known, since each is on a majority.
+            let caughtUp = Set(agreed.filter { $0.value >= replicas - replicas / 2 }.keys)
+            return server.workers.runIfActive(eventLoop: eventLoop) { try log.caughtUp(kind.space, caughtUp) }
+                .flatMapErrorThrowing { [logger] error in
+                    logger.error("A device cannot note that it caught up", metadata: ["error": "\(error)"])
+                }
+        }.nonisolated()
     }
 
-    private func compare(
-        _ device: UInt16, _ log: DeviceLog, _ kind: StorageWire.TableKind, _ ring: Ring, with other: UInt16,
-        on node: any StorageNode, in range: HashRange
-    ) -> EventLoopFuture<Void> {
-        let query = TableQuery(device: other, kind: kind, range: range)
-        return node.ask(.replication(.tables(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
+    private func compare(_ pair: TablePair, in range: HashRange) -> EventLoopFuture<Void> {
+        let query = TableQuery(device: pair.other, kind: pair.kind, range: range)
+        return pair.node.ask(.replication(.tables(query)), within: Self.timeout, on: eventLoop).flatMap {
+            [self] reply in
             guard case .replication(.tables(let page)) = reply else {
-                current.isComplete = false
+                pair.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
             let last = page.isWhole ? range.last : page.tables.last?.hash ?? range.last
             let covered = HashRange(first: range.first, last: last)
-            let own = TableQuery(device: device, kind: kind, range: covered, limit: .max)
-            return server.workers.runIfActive(eventLoop: eventLoop) { try log.summaries(own) }
-                .flatMap { [self] own in
-                    let shared = page.tables.filter { table in
-                        let primaries = ring.primaries(of: table.hash)
-                        return primaries.contains(Int(device)) && primaries.contains(Int(other))
-                    }
-                    return merge(shared, over: own.tables, device, log, kind, from: other, on: node)
-                }.flatMapError { [self] _ in
-                    current.isComplete = false
+            let own = TableQuery(device: pair.own, kind: pair.kind, range: covered, limit: .max)
+            return server.workers.runIfActive(eventLoop: eventLoop) { [log = pair.log] in try log.summaries(own) }
+                .flatMap { [self] own in merge(page.tables.filter { pair.shares($0.hash) }, over: own.tables, pair) }
+                .flatMapError { [self] _ in
+                    pair.isComplete = false
                     return eventLoop.makeSucceededVoidFuture()
                 }.flatMap { [self] in
                     guard !page.isWhole, last < range.last, let next = last.successor else {
                         return eventLoop.makeSucceededVoidFuture()
                     }
-                    let rest = HashRange(first: next, last: range.last)
-                    return compare(device, log, kind, ring, with: other, on: node, in: rest)
+                    return compare(pair, in: HashRange(first: next, last: range.last))
                 }
         }
     }
 
     private func merge(
-        _ theirs: [TableSummary], over own: [TableSummary], _ device: UInt16, _ log: DeviceLog,
-        _ kind: StorageWire.TableKind,
-        from other: UInt16, on node: any StorageNode
+        _ theirs: [TableSummary], over own: [TableSummary], _ pair: TablePair
     ) -> EventLoopFuture<Void> {
         let known = Dictionary(own.map { ($0.hash, $0) }) { first, _ in first }
         let wanted = theirs.filter { table in
-            let place = Place(table: TableAddress(device: device, kind: kind, hash: table.hash), other: other)
-            guard let mine = known[table.hash] else { return true }
-            guard mine.rows != table.rows || mine.head != table.head else {
+            let mine = known[table.hash]
+            let place = Place(table: pair.table(table.hash), other: pair.other)
+            guard mine?.rows != table.rows || mine?.head != table.head else {
                 leftAlone[place] = nil
                 return false
             }
-            current.differingTables += 1
-            current.isComplete = false
-            return isDue(place, lastChange: max(mine.lastChange, table.lastChange))
+            pair.differing += 1
+            // Who is behind waits for nothing, and neither does who has nothing.
+            if mine == nil || pair.isBehind(table.hash) { return true }
+            return isDue(place, lastChange: max(mine?.lastChange ?? .never, table.lastChange))
         }
-        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop) { [self] in
-            let table = TableAddress(device: device, kind: kind, hash: wanted[$0].hash)
-            return fetch(table, from: other, log: log, on: node).map { _ in }
+        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop) { [self] index in
+            let hash = wanted[index].hash
+            return fetch(pair.table(hash), from: pair.other, log: pair.log, on: pair.node).map { isWhole in
+                if !isWhole { pair.unsettle(hash) }
+            }
         }
     }
 

@@ -24,16 +24,22 @@ final class StorageAssembly: Sendable {
         var id: UInt16
         var name: String
         var directory: String
+
+        var isEmpty: Bool { access(directory + "/device.json", F_OK) != 0 }
     }
 
     /// Opens all devices at once: each recovers on a thread of its own.
+    ///
+    /// - Parameter isFounding: whether empty devices are those of a new cluster; else they join others that have data.
     init(
         devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
-        group: any EventLoopGroup, workers: NIOThreadPool, replicateEvery interval: TimeAmount, logger: Logger
+        group: any EventLoopGroup, workers: NIOThreadPool, replicateEvery interval: TimeAmount, isFounding: Bool,
+        logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
-        let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
+        let logs = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, logger: logger)
         self.logs = logs
+        try Self.place(logs, in: rings, after: nil)
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
@@ -75,7 +81,7 @@ final class StorageAssembly: Sendable {
 
     /// A device without its file beside others that have theirs is new, or its disk is not mounted.
     private static func warnOfEmpty(_ devices: [Device], _ logger: Logger) {
-        let empty = devices.filter { access($0.directory + "/device.json", F_OK) != 0 }
+        let empty = devices.filter(\.isEmpty)
         guard empty.count < devices.count else { return }
         for device in empty {
             logger.warning(
@@ -84,8 +90,27 @@ final class StorageAssembly: Sendable {
         }
     }
 
+    /// Tells the devices to which partitions they belong.
+    ///
+    /// - Parameter previous: the rings until now, when they change while the devices serve: in what is new to it a device is behind.
+    static func place(_ logs: [UInt16: DeviceLog], in rings: ClusterRings, after previous: ClusterRings?) throws {
+        let concerned = previous == nil ? logs.filter { $0.value.isBehind } : logs
+        guard !concerned.isEmpty else { return }
+        let old = previous?.spaces ?? []
+        for (index, (space, ring)) in rings.spaces.enumerated() {
+            let all = ring.partitions(of: Set(concerned.keys))
+            let before = index < old.count ? old[index].ring.partitions(of: Set(concerned.keys)) : [:]
+            for (device, log) in concerned {
+                let partitions = all[device] ?? []
+                let new = previous == nil ? [] : partitions.subtracting(before[device] ?? [])
+                try log.place(space, partPower: ring.partPower, new: new, all: partitions)
+            }
+        }
+        for log in concerned.values { try log.placed() }
+    }
+
     private static func open(
-        _ devices: [Device], clusterID: String, logger: Logger
+        _ devices: [Device], clusterID: String, isFounding: Bool, logger: Logger
     ) throws -> [UInt16: DeviceLog] {
         let opened = Mutex<(logs: [UInt16: DeviceLog], failure: CommandError?)>(([:], nil))
         var threads: [ServiceThread] = []
@@ -96,7 +121,8 @@ final class StorageAssembly: Sendable {
                         try ClusterDirectory.makeDirectory(device.directory)
                         let log = try DeviceLog.open(
                             directory: device.directory,
-                            identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)), logger: logger)
+                            identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)),
+                            isNewcomer: !isFounding, logger: logger)
                         opened.withLock { $0.logs[device.id] = log }
                     } catch {
                         opened.withLock {
@@ -137,7 +163,7 @@ final class NodeHandler: StorageHandler {
         case .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
-            .replication(.rows), .replication(.fetchTables):
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
@@ -155,7 +181,8 @@ final class NodeHandler: StorageHandler {
         let statistics = log?.statistics() ?? DeviceStatistics()
         return DeviceStatus(
             device: id, name: names[id] ?? "",
-            state: statistics.isReadOnly ? "read-only" : statistics.isFull ? "full" : "ok",
+            state: statistics.isReadOnly
+                ? "read-only" : statistics.isFull ? "full" : log?.isBehind == true ? "behind" : "ok",
             totalBytes: statistics.totalBytes, freeBytes: statistics.freeBytes, objects: statistics.objects,
             tombstones: statistics.tombstones, rows: statistics.rows, liveBytes: statistics.liveBytes,
             garbageBytes: statistics.garbageBytes, queueDepth: Int64(statistics.queuedWrites),
@@ -171,6 +198,11 @@ struct ClusterRings: Sendable {
     var account: Ring
     var container: Ring
     var object: Ring
+
+    /// The rings by what of a device they place.
+    var spaces: [(space: PartitionSpace, ring: Ring)] {
+        [(.accounts, account), (.containers, container), (.objects(0), object)]
+    }
 
     /// The container replica that the object replica on a device tells of its writes: the one of the same index.
     func rowTarget(of head: ObjectHead, onDevice device: UInt16) -> RowTarget? {
@@ -198,6 +230,19 @@ struct ClusterRings: Sendable {
         guard !accounts.isEmpty else { return nil }
         let index = container.devices(of: table.hash).firstIndex(of: table.device) ?? 0
         return TableAddress(device: accounts[index % accounts.count], kind: .account, hash: hash)
+    }
+}
+
+extension Ring {
+    /// The partitions of which some devices are primaries. A walk over the whole ring.
+    fileprivate func partitions(of devices: Set<UInt16>) -> [UInt16: Set<UInt32>] {
+        var partitions: [UInt16: Set<UInt32>] = [:]
+        for partition in 0..<partitionCount {
+            for device in primaries(of: partition).deviceIDs where devices.contains(device) {
+                partitions[device, default: []].insert(UInt32(partition))
+            }
+        }
+        return partitions
     }
 }
 

@@ -48,13 +48,15 @@ struct StorageCommand: ParsableCommand {
         guard !here.isEmpty else {
             throw CommandError("no ring in \(cluster) has a device at \(server.listen):\(port)")
         }
+        let devices = here.map {
+            StorageAssembly.Device(
+                id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
+        }
         let storage = try StorageAssembly(
-            devices: here.map {
-                StorageAssembly.Device(
-                    id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
-            },
+            devices: devices,
             clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, replicateEvery: replication.interval, logger: process.logger)
+            workers: process.workers, replicateEvery: replication.interval,
+            isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,
             credentials: credentials, logger: process.logger)

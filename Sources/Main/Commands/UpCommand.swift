@@ -55,7 +55,8 @@ struct UpCommand: ParsableCommand {
         let devices = try localDevices(directory, rings)
         let storage = try StorageAssembly(
             devices: devices, clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, replicateEvery: replication.interval, logger: process.logger)
+            workers: process.workers, replicateEvery: replication.interval,
+            isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let local = LocalNode(handler: storage.handler)
         nodes.set(Dictionary(uniqueKeysWithValues: devices.map { ($0.id, local) }))
         try storage.start().wait()

@@ -7,6 +7,9 @@ extension ObjectServer {
     func read(_ read: ReadObject, call: ServerCall) {
         guard let log = device(read.address.device, call: call) else { return }
         let key = ObjectKey(policy: read.address.policy, hash: read.address.hash)
+        if !read.isOwn, log.isBehind(.objects(key.policy), key.hash) {
+            return readBehind(read, from: log, call: call)
+        }
         do throws(DeviceLogError) {
             if read.wanted == .version { return call.reply(Self.reply(try log.version(of: key))) }
             answer(try log.object(key, body: Self.body(read.wanted), mayBlock: false), wanted: read.wanted, call: call)

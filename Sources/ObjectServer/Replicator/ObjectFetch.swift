@@ -44,7 +44,8 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
     func start(from source: UInt16, on node: any StorageNode) -> EventLoopFuture<Outcome> {
         let address = ObjectAddress(device: source, policy: key.policy, hash: key.hash)
         let call = node.call(
-            .readObject(ReadObject(address: address, wanted: .body)), deadline: .now() + Self.timeout, on: eventLoop,
+            .readObject(ReadObject(address: address, wanted: .body, isOwn: true)), deadline: .now() + Self.timeout,
+            on: eventLoop,
             receiver: self, tag: 0)
         // The reply may have come within the call.
         if !isOver { self.call = call }

@@ -64,7 +64,7 @@ package final class ObjectReplicator: @unchecked Sendable {
     /// The first pass begins after a moment.
     package func start() {
         eventLoop.execute { [self] in
-            server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher) }
+            server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher, rings: rings) }
             for (device, log) in server.devices {
                 log.whenDamaged { [weak self] key in self?.repair(key, on: device) }
             }
@@ -140,40 +140,59 @@ package final class ObjectReplicator: @unchecked Sendable {
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
     ) -> EventLoopFuture<Void> {
         server.workers.runIfActive(eventLoop: eventLoop) { ring.sharedPartitions(of: device) }.flatMap { [self] in
-            compare(device, log, policy, ring.partPower, $0.sorted { $0.key < $1.key })
+            compare(device, log, policy, ring, $0.sorted { $0.key < $1.key })
         }
     }
 
     private func compare(
-        _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ partPower: Int,
+        _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring,
         _ peers: [(key: UInt16, value: [UInt32])]
     ) -> EventLoopFuture<Void> {
-        BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
+        let behind = log.behind(.objects(policy))
+        /// How many others each of those partitions has nothing to learn from any more.
+        var agreed: [UInt32: Int] = [:]
+        return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
             let (other, shared) = peers[index]
             guard let node = server.nodes.node(ofDevice: other) else {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
             let comparison = PairComparison(
-                own: device, other: other, policy: policy, partPower: partPower, log: log, node: node,
+                own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
                 workers: server.workers, on: eventLoop
             ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
-            return comparison.run(shared).map { [self] in
+            return comparison.run(shared).assumeIsolated().map { [self] in
+                for partition in shared where behind.contains(partition) && !comparison.unsettled.contains(partition) {
+                    agreed[partition, default: 0] += 1
+                }
                 current.differingPartitions += Int64(comparison.differingPartitions)
-                if !comparison.isComplete || comparison.differingPartitions > 0 { current.isComplete = false }
+                if !comparison.unsettled.isEmpty || comparison.differingPartitions > 0 { current.isComplete = false }
                 publish()
+            }.nonisolated()
+        }.assumeIsolated().flatMap { [self] in
+            let needed = ObjectServer.othersNeeded(replicas: Int(ring.replicaCount.rounded(.up)))
+            let caughtUp = Set(agreed.filter { $0.value >= needed }.keys)
+            return server.workers.runIfActive(eventLoop: eventLoop) {
+                try log.caughtUp(.objects(policy), caughtUp)
+            }.flatMapErrorThrowing { [logger] error in
+                logger.error("A device cannot note that it caught up", metadata: ["error": "\(error)"])
             }
-        }
+        }.nonisolated()
     }
 
+    /// Whether all of them are here now.
     private func fetch(
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
-    ) -> EventLoopFuture<Void> {
-        BoundedTasks.run(versions.count, width: 32, on: eventLoop) { [self] index in
-            fetcher.fetch(versions[index], policy: policy, to: device, from: source).map { [self] outcome in
-                if case .failed = outcome { current.failedFetches += 1 }
-            }
-        }
+    ) -> EventLoopFuture<Bool> {
+        var failures = 0
+        return BoundedTasks.run(versions.count, width: 32, on: eventLoop) { [self] index in
+            fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map { outcome in
+                if case .failed = outcome { failures += 1 }
+            }.nonisolated()
+        }.assumeIsolated().map { [self] in
+            current.failedFetches += Int64(failures)
+            return failures == 0
+        }.nonisolated()
     }
 
     private func giveAway(
@@ -237,6 +256,7 @@ extension Ring {
 struct FetchDesk: Sendable {
     let eventLoop: any EventLoop
     let fetcher: ObjectFetcher
+    let rings: @Sendable () -> [UInt8: Ring]
 }
 
 extension ObjectServer {

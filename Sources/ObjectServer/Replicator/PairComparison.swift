@@ -16,11 +16,11 @@ final class PairComparison: @unchecked Sendable {
     private let node: any StorageNode
     private let workers: NIOThreadPool
     private let eventLoop: any EventLoop
-    /// Hears of the differences of each range that differs; the comparison goes on when its future ends.
-    private let differ: (VersionDifference) -> EventLoopFuture<Void>
+    /// Hears of the differences of each range that differs; its future says whether what is newer there is here now.
+    private let differ: (VersionDifference) -> EventLoopFuture<Bool>
     private(set) var differingPartitions = 0
-    /// Whether everything was compared.
-    private(set) var isComplete = true
+    /// Partitions of which something newer may still be there: they could not be compared, or not everything could be brought.
+    private(set) var unsettled: Set<UInt32> = []
 
     private static let timeout = TimeAmount.seconds(30)
     private static let partitionsPerQuery = 4096
@@ -30,7 +30,7 @@ final class PairComparison: @unchecked Sendable {
     init(
         own: UInt16, other: UInt16, policy: UInt8, partPower: Int, log: DeviceLog, node: any StorageNode,
         workers: NIOThreadPool, on eventLoop: any EventLoop,
-        differ: @escaping (VersionDifference) -> EventLoopFuture<Void>
+        differ: @escaping (VersionDifference) -> EventLoopFuture<Bool>
     ) {
         self.own = own
         self.other = other
@@ -59,42 +59,50 @@ final class PairComparison: @unchecked Sendable {
         let counted = workers.runIfActive(eventLoop: eventLoop) { [log, query] in try log.digests(query) }
         return asked.and(counted).flatMap { [self] reply, own in
             guard case .replication(.digests(let theirs)) = reply, theirs.count == own.count else {
-                isComplete = false
+                unsettled.formUnion(partitions)
                 return eventLoop.makeSucceededVoidFuture()
             }
             let differing = partitions.indices.filter { own[$0] != theirs[$0] }.map { partitions[$0] }
             differingPartitions += differing.count
             return BoundedTasks.run(differing.count, width: Self.width, on: eventLoop) { [self] in
-                compareVersions(HashRange(partition: Int(differing[$0]), partPower: partPower))
+                let partition = differing[$0]
+                return compareVersions(HashRange(partition: Int(partition), partPower: partPower), of: partition)
             }
         }.flatMapError { [self] _ in
-            isComplete = false
+            unsettled.formUnion(partitions)
             return eventLoop.makeSucceededVoidFuture()
         }
     }
 
-    private func compareVersions(_ range: HashRange) -> EventLoopFuture<Void> {
+    private func compareVersions(_ range: HashRange, of partition: UInt32) -> EventLoopFuture<Void> {
         let query = VersionQuery(device: other, policy: policy, range: range)
         return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
             guard case .replication(.versions(let page)) = reply else {
-                isComplete = false
+                unsettled.insert(partition)
                 return eventLoop.makeSucceededVoidFuture()
             }
             let last = page.isWhole ? range.last : page.versions.last?.hash ?? range.last
-            return compare(page.versions, in: HashRange(first: range.first, last: last)).flatMap { [self] in
-                guard last < range.last, let next = last.successor else {
-                    return eventLoop.makeSucceededVoidFuture()
+            return compare(page.versions, in: HashRange(first: range.first, last: last), of: partition)
+                .flatMap { [self] in
+                    guard last < range.last, let next = last.successor else {
+                        return eventLoop.makeSucceededVoidFuture()
+                    }
+                    return compareVersions(HashRange(first: next, last: range.last), of: partition)
                 }
-                return compareVersions(HashRange(first: next, last: range.last))
-            }
         }
     }
 
-    private func compare(_ theirs: [ReplicaVersion], in range: HashRange) -> EventLoopFuture<Void> {
+    private func compare(
+        _ theirs: [ReplicaVersion], in range: HashRange, of partition: UInt32
+    ) -> EventLoopFuture<Void> {
         workers.runIfActive(eventLoop: eventLoop) { [log, own, policy] in
             VersionDifference(own: try log.allVersions(policy: policy, in: range, device: own), other: theirs)
-        }.flatMap { [self] in differ($0) }.flatMapError { [self] _ in
-            isComplete = false
+        }.flatMap { [self] difference in
+            differ(difference).map { $0 && difference.unreadable == 0 }
+        }.map { [self] isSettled in
+            if !isSettled { unsettled.insert(partition) }
+        }.flatMapError { [self] _ in
+            unsettled.insert(partition)
             return eventLoop.makeSucceededVoidFuture()
         }
     }

@@ -7,6 +7,8 @@ struct VersionDifference: Equatable {
     var wanted: [ReplicaVersion] = []
     /// This one has something newer.
     var offered: [ReplicaVersion] = []
+    /// What the other has that is newer and damaged.
+    var unreadable = 0
 
     /// - Parameters:
     ///   - own, other: in the order of their hashes, all of one range.
@@ -46,7 +48,7 @@ struct VersionDifference: Equatable {
     }
 
     private mutating func want(_ version: ReplicaVersion) {
-        if version.kind != .quarantined { wanted.append(version) }
+        if version.kind != .quarantined { wanted.append(version) } else { unreadable += 1 }
     }
 
     private mutating func offer(_ version: ReplicaVersion) {

@@ -108,7 +108,8 @@ final class RestartRepair: @unchecked Sendable {
     ) {
         guard let node = server.nodes.node(ofDevice: replica.device) else { return }
         let address = ObjectAddress(device: replica.device, policy: key.policy, hash: key.hash)
-        send(.readObject(ReadObject(address: address, wanted: .version)), to: node, calls) { [self] reply in
+        send(.readObject(ReadObject(address: address, wanted: .version, isOwn: true)), to: node, calls) {
+            [self] reply in
             let known: Timestamp
             switch reply {
             case .object(let object): known = object.timestamp

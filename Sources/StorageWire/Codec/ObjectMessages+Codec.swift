@@ -68,6 +68,7 @@ extension ReadObject {
     func encode(into buffer: inout ByteBuffer) {
         buffer.write(address)
         buffer.writeInteger(wanted.rawValue)
+        buffer.write(isOwn)
     }
 
     init(from reader: inout WireReader) throws(WireError) {
@@ -75,6 +76,7 @@ extension ReadObject {
         let number = try reader.integer(UInt8.self)
         guard let wanted = Wanted(rawValue: number) else { throw .malformed("wanted part \(number)") }
         self.wanted = wanted
+        isOwn = try reader.flag()
     }
 }
 

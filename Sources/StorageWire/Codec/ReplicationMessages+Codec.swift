@@ -9,6 +9,8 @@ extension ReplicationRequest {
         case tables = 4
         case fetchTables = 5
         case rows = 6
+        case head = 7
+        case list = 8
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -33,6 +35,12 @@ extension ReplicationRequest {
             buffer.write(query.table)
             buffer.write(query.deleted)
             buffer.writeShortBytes(query.after)
+        case .head(let table):
+            buffer.writeInteger(Kind.head.rawValue)
+            buffer.write(table)
+        case .list(let list):
+            buffer.writeInteger(Kind.list.rawValue)
+            list.encode(into: &buffer)
         case .fetchTables(let fetch):
             buffer.writeMultipleIntegers(Kind.fetchTables.rawValue, fetch.device, fetch.source, fetch.kind.rawValue)
             buffer.write(fetch.hashes)
@@ -71,6 +79,8 @@ extension ReplicationRequest {
             self = .rows(
                 RowDigestQuery(
                     table: try reader.tableAddress(), deleted: try reader.flag(), after: try reader.shortBytes()))
+        case .head: self = .head(try reader.tableAddress())
+        case .list: self = .list(try ListTable(from: &reader))
         case .fetchTables:
             self = .fetchTables(
                 FetchTables(

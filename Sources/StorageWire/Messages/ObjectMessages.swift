@@ -106,10 +106,13 @@ package struct ReadObject: Sendable {
 
     package var address: ObjectAddress
     package var wanted: Wanted
+    /// What the device itself has is wanted: while it is behind it asks no others.
+    package var isOwn: Bool
 
-    package init(address: ObjectAddress, wanted: Wanted) {
+    package init(address: ObjectAddress, wanted: Wanted, isOwn: Bool = false) {
         self.address = address
         self.wanted = wanted
+        self.isOwn = isOwn
     }
 }
 

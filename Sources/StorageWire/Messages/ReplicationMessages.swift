@@ -8,6 +8,9 @@ package enum ReplicationRequest: Equatable, Sendable {
     case tables(TableQuery)
     case rows(RowDigestQuery)
     case fetchTables(FetchTables)
+    /// As `readTable` and `listTable`, of what the device itself has, also while it is behind. Answered in the same way.
+    case head(TableAddress)
+    case list(ListTable)
 }
 
 /// The answers.

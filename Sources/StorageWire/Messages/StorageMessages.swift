@@ -92,7 +92,7 @@ package struct StorageFailure: Error, Equatable, Sendable {
 package struct DeviceStatus: Equatable, Sendable {
     package var device: UInt16
     package var name: String
-    /// "ok", "read-only" or "full".
+    /// "ok", "read-only", "full", or "behind" until it has everything of the partitions that it lately belongs to.
     package var state: String
     package var totalBytes: Int64
     package var freeBytes: Int64

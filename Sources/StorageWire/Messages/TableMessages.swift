@@ -161,7 +161,7 @@ package struct TableReply: Equatable, Sendable {
 }
 
 /// A page of a listing is asked for with these; names compare as bytes.
-package struct ListTable: Sendable {
+package struct ListTable: Equatable, Sendable {
     package var table: TableAddress
     /// At most `maximumLimit`.
     package var limit: Int

@@ -148,7 +148,7 @@ private final class BothServers: StorageHandler {
             .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
-            .replication(.rows), .replication(.fetchTables):
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             containers.handle(request, call: call)
         }
     }
