@@ -32,7 +32,7 @@ package final class ContainerServer: StorageHandler {
         case .readTable(let table): readTable(table, call: call)
         case .listTable(let list): listTable(list, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .status:
+            .status, .workers, .setWorker, .verifyObject:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }

@@ -3,6 +3,7 @@ package import Logging
 import NIOCore
 package import NIOPosix
 package import StorageWire
+internal import Synchronization
 
 /// Serves the objects on the devices of this node. Every success that it answers is durable.
 package final class ObjectServer: StorageHandler {
@@ -11,6 +12,7 @@ package final class ObjectServer: StorageHandler {
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
     let logger: Logger
+    let verifications = Atomic<Int>(0)
 
     /// How long a container replica has to make a row durable before the update is kept for later.
     static let rowTimeout = TimeAmount.seconds(3)
@@ -40,7 +42,8 @@ package final class ObjectServer: StorageHandler {
         case .readBody(let read): readBody(read, call: call)
         case .deleteObject(let delete): self.delete(delete, call: call)
         case .updateObject(let update): self.update(update, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+        case .verifyObject(let address): verify(address, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker:
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

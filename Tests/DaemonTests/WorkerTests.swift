@@ -81,6 +81,7 @@ struct WorkerTests {
         #expect(abs(worker.status.rate - 10) < 1)
         worker.endPass()
         #expect(worker.status.rate == 0)
+        #expect(worker.status.total == worker.status.done)
     }
 
     @Test func aThreadThatWaitsIsWoken() throws {

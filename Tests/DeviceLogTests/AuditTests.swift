@@ -161,7 +161,9 @@ struct AuditTests {
             directory: directory.path, identity: testIdentity, configuration: configuration, logger: quietLogger)
         defer { log.close() }
         // The second segment lies ready as zeros, and is written past the page cache.
-        for number in 0..<30 as Range<UInt64> { log.put(number, at: 1, String(repeating: "\(number % 10)", count: 50_000)) }
+        for number in 0..<30 as Range<UInt64> {
+            log.put(number, at: 1, String(repeating: "\(number % 10)", count: 50_000))
+        }
         #expect(try Self.audit(log).isEmpty)
         guard case .stored(let position) = log.put(77, at: 1, String(repeating: "y", count: 5000)) else {
             throw DeviceLogError.closed

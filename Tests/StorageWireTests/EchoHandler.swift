@@ -48,6 +48,8 @@ final class EchoHandler: StorageHandler {
             let table = TableReply(head: nil, sums: [], digest: 1, lastChange: .never)
             call.reply(.listing(ListingReply(table: table, count: message.limit, entries: entries)))
         case .status: call.reply(.status(NodeStatus(devices: [])))
+        case .workers, .setWorker: call.reply(.workers([]))
+        case .verifyObject: call.reply(.absent)
         }
     }
 

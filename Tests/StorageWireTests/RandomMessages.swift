@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 14
-    static let replyKinds = 16
+    static let requestKinds = 17
+    static let replyKinds = 18
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -63,6 +63,12 @@ struct RandomMessages {
                     table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100), endMarker: bytes(100),
                     prefix: bytes(100), delimiter: bytes(4), reverse: flag(), includesDeleted: flag(),
                     omitsSubdirectories: flag()))
+        case 13: .workers
+        case 14:
+            .setWorker(
+                SetWorker(name: String(text().prefix(20)), change: flag() ? .pace(length()) : flag() ? .pause : .resume)
+            )
+        case 15: .verifyObject(address())
         default: .status
         }
     }
@@ -88,6 +94,12 @@ struct RandomMessages {
         case 12: .tableStored(created: flag())
         case 13: listing()
         case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
+        case 15: .workers((0..<below(12)).map { _ in worker() })
+        case 16:
+            .verified(
+                ObjectReply(
+                    timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
+                    body: nil))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
@@ -147,6 +159,13 @@ struct RandomMessages {
             (flag() ? ListingEntry.row(row()) : .subdirectory(bytes(50))).encode(into: &entries)
         }
         return .listing(ListingReply(table: tableReply(), count: count, entries: entries))
+    }
+
+    private mutating func worker() -> WorkerReport {
+        WorkerReport(
+            name: text(), state: text(), activity: text(), unit: text(), done: length(),
+            total: flag() ? length() : nil, rate: length(), errors: length(), lastError: text(), pace: length(),
+            lastPass: flag() ? length() : nil)
     }
 
     private mutating func device() -> DeviceStatus {

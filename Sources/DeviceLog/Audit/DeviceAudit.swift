@@ -67,9 +67,17 @@ package final class DeviceAudit {
     /// Bytes of log and index, which a pass reads wholly; bodies come to it.
     package func size() throws(DeviceLogError) -> Int64 {
         let current = log.stream.writer.headForOthers
-        return try log.segmentSizes().reduce(log.catalog.index.size) { sum, segment in
-            sum + (segment.key == current.segment ? min(current.offset, segment.value) : segment.value)
+        var size = log.catalog.index.size
+        for segment in try listSegments() {
+            // One that was given up since it was listed counts nothing.
+            guard let file = try? log.files.openAnew(segment) else { continue }
+            if let seal = try? SegmentSeal.read(segment, from: file) {
+                size += Int64(seal.end)
+            } else {
+                size += segment == current.segment ? current.offset : (try? file.length()) ?? 0
+            }
         }
+        return size
     }
 
     /// One pass; false when `advance` ended it.

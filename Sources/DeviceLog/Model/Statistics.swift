@@ -1,3 +1,11 @@
+/// How busy a device is with writes; cheap to ask for.
+package struct DeviceLoad: Sendable, Equatable {
+    package var queuedWrites: Int
+    /// Since the device was opened.
+    package var commits: UInt64
+    package var syncNanoseconds: UInt64
+}
+
 /// Counters and gauges of one device.
 package struct DeviceStatistics: Sendable, Equatable {
     package init() {}

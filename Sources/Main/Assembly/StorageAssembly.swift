@@ -17,6 +17,8 @@ final class StorageAssembly: Sendable {
     private let logs: [UInt16: DeviceLog]
     private let updater: Updater
     private let reporter: AccountReporter
+    private let registry: WorkerRegistry
+    private let auditor: Auditor
 
     struct Device: Sendable {
         var id: UInt16
@@ -25,18 +27,22 @@ final class StorageAssembly: Sendable {
     }
 
     /// Opens all devices at once: each recovers on a thread of its own.
+    ///
+    /// - Parameter directory: of this process; what operators change about its workers is kept there.
     init(
-        devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
+        devices: [Device], directory: ClusterDirectory, clusterID: String, rings: ClusterRings,
+        nodes: any NodeDirectory,
         group: any EventLoopGroup, workers: NIOThreadPool, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
+        registry = try WorkerSettingsFile(directory).registry()
         let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
         self.logs = logs
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
         handler = NodeHandler(
-            objects: objects, containers: containers, logs: logs,
+            objects: objects, containers: containers, workers: NodeWorkers(registry, threads: workers), logs: logs,
             names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
@@ -44,17 +50,32 @@ final class StorageAssembly: Sendable {
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.accountTarget(of: $0, table: $1)
         }
+        auditor = Auditor(
+            devices: devices.compactMap { device in
+                logs[device.id].map { Auditor.Device(id: device.id, name: device.name, log: $0) }
+            }, logger: logger,
+            // A damaged copy is in quarantine: reads of the object bring it back from another replica.
+            repair: { _, _, _ in })
+        registry.add(auditor.control)
+    }
+
+    func register(on metrics: MetricsRegistry) throws {
+        try registry.register(on: metrics)
+        try auditor.register(on: metrics)
     }
 
     /// - Returns: see `Updater.start`.
     @discardableResult
-    func start() -> EventLoopFuture<Void> {
+    func start() throws -> EventLoopFuture<Void> {
         reporter.start()
+        try auditor.start()
         return updater.start()
     }
 
     /// Commits what is queued and closes the devices. Blocks.
     func close() {
+        registry.stop()
+        auditor.stop()
         updater.stop()
         reporter.stop()
         for log in logs.values { log.close() }
@@ -107,24 +128,32 @@ final class StorageAssembly: Sendable {
 final class NodeHandler: StorageHandler {
     private let objects: ObjectServer
     private let containers: ContainerServer
+    private let workers: NodeWorkers
     private let logs: [UInt16: DeviceLog]
     private let names: [UInt16: String]
 
-    init(objects: ObjectServer, containers: ContainerServer, logs: [UInt16: DeviceLog], names: [UInt16: String]) {
+    init(
+        objects: ObjectServer, containers: ContainerServer, workers: NodeWorkers, logs: [UInt16: DeviceLog],
+        names: [UInt16: String]
+    ) {
         self.objects = objects
         self.containers = containers
+        self.workers = workers
         self.logs = logs
         self.names = names
     }
 
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
-        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
+            .verifyObject:
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable:
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
+        case .workers: workers.list(call)
+        case .setWorker(let message): workers.set(message, call)
         }
     }
 

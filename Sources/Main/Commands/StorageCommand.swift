@@ -52,7 +52,8 @@ struct StorageCommand: ParsableCommand {
                 StorageAssembly.Device(
                     id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
             },
-            clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
+            directory: ClusterDirectory(data), clusterID: identity.clusterID, rings: rings, nodes: nodes,
+            group: process.group,
             workers: process.workers, logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,
@@ -67,7 +68,7 @@ struct StorageCommand: ParsableCommand {
         } catch {
             throw CommandError("can't listen on \(server.listen):\(port): \(error)")
         }
-        storage.start()
+        try storage.start()
         ReadyAddress(kind: "storage", address: "\(server.listen):\(listener.port)").print(json: server.json)
 
         try process.waitForStop()

@@ -18,6 +18,8 @@ extension StorageReply {
         case listing = 14
         case status = 15
         case failed = 16
+        case workers = 40
+        case verified = 41
     }
 
     private var kind: Kind {
@@ -37,6 +39,8 @@ extension StorageReply {
         case .tableStored: .tableStored
         case .listing: .listing
         case .status: .status
+        case .workers: .workers
+        case .verified: .verified
         case .failed: .failed
         }
     }
@@ -51,13 +55,14 @@ extension StorageReply {
             .tombstone(let timestamp):
             buffer.write(timestamp)
         case .absent, .notEmpty: break
-        case .object(let message): return message.encode(into: &buffer)
+        case .object(let message), .verified(let message): return message.encode(into: &buffer)
         case .body(let bytes): return bytes
         case .policyConflict(let policy): buffer.writeInteger(policy)
         case .table(let message): message.encode(into: &buffer)
         case .tableStored(let created): buffer.write(created)
         case .listing(let message): return message.encode(into: &buffer)
         case .status(let message): message.encode(into: &buffer)
+        case .workers(let workers): buffer.write(workers)
         case .failed(let message): message.encode(into: &buffer)
         }
         return nil
@@ -87,6 +92,8 @@ extension StorageReply {
         case .tableStored: self = .tableStored(created: try reader.flag())
         case .listing: self = .listing(try ListingReply(from: &reader))
         case .status: self = .status(try NodeStatus(from: &reader))
+        case .workers: self = .workers(try reader.workers())
+        case .verified: self = .verified(try ObjectReply(from: &reader))
         case .failed: self = .failed(try StorageFailure(from: &reader))
         }
         try reader.expectEnd()

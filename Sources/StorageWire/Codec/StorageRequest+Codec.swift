@@ -26,6 +26,9 @@ extension StorageRequest {
         case readTable = 12
         case listTable = 13
         case status = 14
+        case workers = 40
+        case setWorker = 41
+        case verifyObject = 42
     }
 
     private var kind: Kind {
@@ -44,6 +47,9 @@ extension StorageRequest {
         case .readTable: .readTable
         case .listTable: .listTable
         case .status: .status
+        case .workers: .workers
+        case .setWorker: .setWorker
+        case .verifyObject: .verifyObject
         }
     }
 
@@ -64,7 +70,9 @@ extension StorageRequest {
         case .deleteTable(let message): message.encode(into: &buffer)
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
-        case .status: break
+        case .status, .workers: break
+        case .setWorker(let message): message.encode(into: &buffer)
+        case .verifyObject(let address): buffer.write(address)
         }
         return nil
     }
@@ -92,6 +100,9 @@ extension StorageRequest {
         case .readTable: self = .readTable(try reader.tableAddress())
         case .listTable: self = .listTable(try ListTable(from: &reader))
         case .status: self = .status
+        case .workers: self = .workers
+        case .setWorker: self = .setWorker(try SetWorker(from: &reader))
+        case .verifyObject: self = .verifyObject(try reader.objectAddress())
         }
         try reader.expectEnd()
     }

@@ -20,6 +20,11 @@ package enum StorageRequest: Sendable {
     case listTable(ListTable)
     /// What the devices of the node hold and how they are.
     case status
+    /// The background workers of the node.
+    case workers
+    case setWorker(SetWorker)
+    /// Reads a copy wholly from the disk and checks it, without sending it. A damaged one is put into quarantine.
+    case verifyObject(ObjectAddress)
 }
 
 /// The answers.
@@ -49,6 +54,9 @@ package enum StorageReply: Sendable {
     case tableStored(created: Bool)
     case listing(ListingReply)
     case status(NodeStatus)
+    case workers([WorkerReport])
+    /// The copy is sound. Without its body.
+    case verified(ObjectReply)
     case failed(StorageFailure)
 }
 

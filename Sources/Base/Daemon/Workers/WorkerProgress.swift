@@ -46,6 +46,7 @@ struct WorkerProgress: Sendable {
 
     mutating func endPass(at time: Int64) {
         isInPass = false
+        total = done
         activity = ""
         lastPass = time
     }
