@@ -4,6 +4,12 @@ package struct DeviceLoad: Sendable, Equatable {
     /// Since the device was opened.
     package var commits: UInt64
     package var syncNanoseconds: UInt64
+
+    package init(queuedWrites: Int, commits: UInt64, syncNanoseconds: UInt64) {
+        self.queuedWrites = queuedWrites
+        self.commits = commits
+        self.syncNanoseconds = syncNanoseconds
+    }
 }
 
 /// Counters and gauges of one device.

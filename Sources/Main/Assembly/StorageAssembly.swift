@@ -36,7 +36,7 @@ final class StorageAssembly: Sendable {
     ) throws {
         Self.warnOfEmpty(devices, logger)
         registry = try WorkerSettingsFile(directory).registry()
-        let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
+        let logs = try Self.open(devices, clusterID: clusterID, registry, logger: logger)
         self.logs = logs
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
@@ -57,6 +57,7 @@ final class StorageAssembly: Sendable {
             // A damaged copy is in quarantine: reads of the object bring it back from another replica.
             repair: { _, _, _ in })
         registry.add(auditor.control)
+        registry.add(updater.control)
     }
 
     func register(on metrics: MetricsRegistry) throws {
@@ -93,18 +94,26 @@ final class StorageAssembly: Sendable {
     }
 
     private static func open(
-        _ devices: [Device], clusterID: String, logger: Logger
+        _ devices: [Device], clusterID: String, _ registry: WorkerRegistry, logger: Logger
     ) throws -> [UInt16: DeviceLog] {
         let opened = Mutex<(logs: [UInt16: DeviceLog], failure: CommandError?)>(([:], nil))
         var threads: [ServiceThread] = []
         for device in devices {
+            let compactor = WorkerControl(name: "compactor-\(device.name)", unit: .bytes)
+            registry.add(compactor)
+            var configuration = Configuration()
+            configuration.compactionSteering = CompactionSteering(
+                begin: { compactor.beginPass(total: $0) }, advance: { compactor.advance($0) },
+                end: { compactor.endPass() })
+            let steered = configuration
             threads.append(
                 try ServiceThread(named: "open \(device.name)") {
                     do {
                         try ClusterDirectory.makeDirectory(device.directory)
                         let log = try DeviceLog.open(
                             directory: device.directory,
-                            identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)), logger: logger)
+                            identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)),
+                            configuration: steered, logger: logger)
                         opened.withLock { $0.logs[device.id] = log }
                     } catch {
                         opened.withLock {
@@ -116,6 +125,7 @@ final class StorageAssembly: Sendable {
         for thread in threads { thread.join() }
         return try opened.withLock { state in
             if let failure = state.failure {
+                registry.stop()
                 for log in state.logs.values { log.close() }
                 throw failure
             }

@@ -144,9 +144,10 @@ private final class BothServers: StorageHandler {
 
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
-        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
+            .verifyObject:
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker:
             containers.handle(request, call: call)
         }
     }

@@ -58,6 +58,12 @@ package final class WorkerControl: Sendable {
         wakeup.change()
     }
 
+    /// Settings of an earlier process: no change that begins a pass.
+    func restore(_ settings: WorkerSettings) {
+        change(to: settings)
+        noteChanges()
+    }
+
     package func pause() {
         var settings = settings
         settings.isPaused = true
@@ -103,6 +109,12 @@ package final class WorkerControl: Sendable {
     package func endPass() {
         let time = wallClock.seconds
         progress.withLock { $0.endPass(at: time) }
+        noteChanges()
+    }
+
+    private func noteChanges() {
+        let changes = wakeup.changes
+        progress.withLock { $0.changesSeen = changes }
     }
 
     /// What it is doing, in a few words.
@@ -136,11 +148,13 @@ package final class WorkerControl: Sendable {
         }
     }
 
-    /// Blocks between two passes: until the time has passed or the operator changes something, and while the worker is paused. False: return.
+    /// Blocks between two passes: until the time has passed or the operator has changed something since the last one, and while the
+    /// worker is paused. False: return.
     package func rest(seconds: UInt64) -> Bool {
-        let seen = wakeup.changes
+        let seen = progress.withLock { $0.changesSeen }
         guard step(0) != .stop else { return false }
         wakeup.wait(after: seen, nanoseconds: seconds * 1_000_000_000)
+        noteChanges()
         return advance(0)
     }
 }

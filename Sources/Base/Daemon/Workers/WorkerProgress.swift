@@ -24,6 +24,8 @@ struct WorkerProgress: Sendable {
     private(set) var errors: Int64 = 0
     private(set) var lastError = ""
     private(set) var lastPass: Int64?
+    /// Changes by the operator up to the end of the last pass: those do not begin another one.
+    var changesSeen: UInt64 = 0
     private var meter = RateMeter()
     /// Before it nothing more may be done.
     private var due: UInt64 = 0

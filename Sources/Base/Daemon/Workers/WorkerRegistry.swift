@@ -53,7 +53,7 @@ package final class WorkerRegistry: Sendable {
             state.workers[worker.name] = worker
             return state.settings[worker.name]
         }
-        if let settings { worker.change(to: settings) }
+        if let settings { worker.restore(settings) }
     }
 
     /// In the order of their names.
