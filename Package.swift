@@ -61,7 +61,7 @@ let package = Package(
             ["Ring", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
         target(
             "ObjectServer", "ObjectServer",
-            ["Ring", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
+            ["Ring", "Daemon", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
         target(
             "Proxy", "Proxy",
             ["Ring", "Access", "Daemon", "StorageWire", "HTTPServer", "CCrypto", "CISAL", nioCore, nioPosix, logging]),
@@ -93,7 +93,10 @@ let package = Package(
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
         tests(
             "ObjectServerTests",
-            ["ObjectServer", "ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix, logging]),
+            [
+                "ObjectServer", "ContainerServer", "Daemon", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix,
+                logging,
+            ]),
         tests(
             "ContainerServerTests",
             ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix, logging]),

@@ -41,7 +41,7 @@ package final class ContainerServer: StorageHandler {
         case .replication(.rows(let query)): rows(query, call: call)
         case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .status, .replication:
+            .status, .replication, .workers, .setWorker, .verifyObject:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }

@@ -9,6 +9,24 @@ package struct DeviceIdentity: Equatable, Sendable {
     }
 }
 
+/// How whoever runs a device watches and slows down its compaction. Called on the thread that compacts.
+package struct CompactionSteering: Sendable {
+    /// A segment is about to be emptied; so many bytes of it still count.
+    package var begin: @Sendable (_ bytes: Int64) -> Void
+    /// So many bytes are about to be copied. It may block; false ends compaction, for a device that is about to be closed.
+    package var advance: @Sendable (_ bytes: Int64) -> Bool
+    package var end: @Sendable () -> Void
+
+    package init(
+        begin: @escaping @Sendable (Int64) -> Void, advance: @escaping @Sendable (Int64) -> Bool,
+        end: @escaping @Sendable () -> Void
+    ) {
+        self.begin = begin
+        self.advance = advance
+        self.end = end
+    }
+}
+
 /// Sizes and limits of one device. All sizes in bytes.
 package struct Configuration: Sendable {
     /// Who runs the commit stream and the background work.
@@ -58,6 +76,7 @@ package struct Configuration: Sendable {
     package var reserve: Int64?
     /// Share of garbage above which a segment is compacted.
     package var compactionGarbage = 0.5
+    package var compactionSteering: CompactionSteering?
     /// Free segments kept for reuse.
     package var maximumSpareSegments = 2
     /// Object writes without `confirm` that are remembered one by one.

@@ -140,6 +140,11 @@ extension DeviceLog {
 
     // MARK: Watching
 
+    package var load: DeviceLoad {
+        let (commits, nanoseconds) = stream.figures.withLock { ($0.commits, $0.syncNanoseconds) }
+        return DeviceLoad(queuedWrites: queue.count, commits: commits, syncNanoseconds: nanoseconds)
+    }
+
     package func statistics() -> DeviceStatistics {
         var statistics = DeviceStatistics()
         catalog.memory.withLock { memory in

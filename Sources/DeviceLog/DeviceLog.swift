@@ -179,6 +179,13 @@ package final class DeviceLog: Sendable {
     package func object(
         _ key: ObjectKey, body: BodyWanted = .inline, mayBlock: Bool
     ) throws(DeviceLogError) -> ObjectState {
+        try object(key, body: body, mayBlock: mayBlock, reader: reader)
+    }
+
+    /// - Parameter reader: decides whether memory counts, or only the disk.
+    func object(
+        _ key: ObjectKey, body: BodyWanted, mayBlock: Bool, reader: RecordReader
+    ) throws(DeviceLogError) -> ObjectState {
         // Compaction may move a record between lookup and read: then the index has a newer place.
         var attempts = 0
         while true {
@@ -190,7 +197,7 @@ package final class DeviceLog: Sendable {
             case .live: break
             }
             do {
-                return .live(try read(key, entry, body, mayBlock))
+                return .live(try read(key, entry, body, mayBlock, reader))
             } catch {
                 guard error == .corrupt else { throw error }
                 attempts += 1
@@ -224,7 +231,7 @@ package final class DeviceLog: Sendable {
     }
 
     private func read(
-        _ key: ObjectKey, _ entry: ObjectEntry, _ wanted: BodyWanted, _ mayBlock: Bool
+        _ key: ObjectKey, _ entry: ObjectEntry, _ wanted: BodyWanted, _ mayBlock: Bool, _ reader: RecordReader
     ) throws(DeviceLogError) -> StoredObject {
         var metadata: ByteBuffer?
         if entry.data.length != 0 {
@@ -277,7 +284,7 @@ package final class DeviceLog: Sendable {
     }
 
     /// Notes a damaged record durably, so that later reads need not find out again.
-    private func reportDamage(_ key: ObjectKey, _ entry: ObjectEntry) {
+    func reportDamage(_ key: ObjectKey, _ entry: ObjectEntry) {
         state.withLock { $0.corruptRecords += 1 }
         logger.error("A record is damaged", metadata: ["hash": "\(key.hash.hex)", "policy": "\(key.policy)"])
         // When the queue is closed the next reader reports it again.

@@ -21,7 +21,8 @@ struct Ringfort: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, StatusCommand.self, UserCommand.self, ObjectCommand.self, RingCommand.self,
+            UpCommand.self, StatusCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self,
+            ObjectCommand.self, RingCommand.self,
             StorageCommand.self, ProxyCommand.self,
         ])
 

@@ -3,7 +3,7 @@ package import Logging
 import NIOCore
 package import NIOPosix
 package import StorageWire
-import Synchronization
+internal import Synchronization
 
 /// Serves the objects on the devices of this node. Every success that it answers is durable.
 package final class ObjectServer: StorageHandler {
@@ -14,6 +14,7 @@ package final class ObjectServer: StorageHandler {
     let logger: Logger
     /// Set while a replicator runs.
     let fetchers = Mutex<FetchDesk?>(nil)
+    let verifications = Atomic<Int>(0)
 
     /// How long a container replica has to make a row durable before the update is kept for later.
     static let rowTimeout = TimeAmount.seconds(3)
@@ -46,7 +47,9 @@ package final class ObjectServer: StorageHandler {
         case .replication(.digests(let query)): digests(query, call: call)
         case .replication(.versions(let query)): versions(query, call: call)
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
+        case .verifyObject(let address): verify(address, call: call)
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
+            .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }

@@ -89,6 +89,20 @@ final class MemoryIndex: IndexStore {
         }
     }
 
+    func references(to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Void) {
+        let contents = snapshot
+        for (key, entry) in contents.objects where entry.refers(to: isWanted) { visit(.object(key)) }
+        for (table, rows) in contents.rows {
+            for (name, row) in rows where isWanted(row.record) { visit(.row(table, name: name)) }
+        }
+        for (table, state) in contents.tables where isWanted(state.infoRecord) { visit(.info(table)) }
+        for (id, entry) in contents.pending where isWanted(entry.record) { visit(.pending(id)) }
+    }
+
+    /// Nothing of it is on a disk.
+    func audit(advance: (Int) -> Bool, damaged: (UInt64) -> Void) -> Bool { true }
+    var size: Int64 { 0 }
+
     func apply(_ changes: IndexChanges) {
         contents.withLock { contents in
             contents.state = changes.state

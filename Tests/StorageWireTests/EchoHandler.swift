@@ -49,6 +49,8 @@ final class EchoHandler: StorageHandler {
             call.reply(.listing(ListingReply(table: table, count: message.limit, entries: entries)))
         case .status: call.reply(.status(NodeStatus(devices: [])))
         case .replication: call.reply(.failed(StorageFailure(.malformed, "not for an echo")))
+        case .workers, .setWorker: call.reply(.workers([]))
+        case .verifyObject: call.reply(.absent)
         }
     }
 

@@ -64,6 +64,8 @@ struct MessageCodecTests {
     @Test(
         arguments: [
             [], [1], [2, 1], [1, 0], [1, 15], [1, 200],
+            // A change of a worker that nobody knows, and a pace below zero.
+            [1, 41, 0, 1, 97, 3], [1, 41, 0, 1, 97, 2, 255, 255, 255, 255, 255, 255, 255, 255],
             // A status with a byte too many.
             [1, 14, 0],
             // A read of 1 MiB and one byte.
@@ -80,6 +82,8 @@ struct MessageCodecTests {
             [], [1], [1, 0], [1, 17], [1, 1], [1, 1, 2],
             // Failures that nobody knows.
             [1, 16, 0, 0, 0], [1, 16, 10, 0, 0],
+            // 256 workers that are not there.
+            [1, 40, 1, 0],
             // A status of 4096 devices that are not there.
             [1, 15, 16, 0],
             // A table with 256 sums that are not there.

@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 22
-    static let replyKinds = 21
+    static let requestKinds = 25
+    static let replyKinds = 23
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -64,6 +64,12 @@ struct RandomMessages {
                     prefix: bytes(100), delimiter: bytes(4), reverse: flag(), includesDeleted: flag(),
                     omitsSubdirectories: flag()))
         case 13: .status
+        case 22: .workers
+        case 23:
+            .setWorker(
+                SetWorker(name: String(text().prefix(20)), change: flag() ? .pace(length()) : flag() ? .pause : .resume)
+            )
+        case 24: .verifyObject(address())
         default: .replication(replication(kind))
         }
     }
@@ -144,7 +150,13 @@ struct RandomMessages {
         case 12: .tableStored(created: flag())
         case 13: listing()
         case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
-        case 16...: .replication(replicationReply(kind))
+        case 21: .workers((0..<below(12)).map { _ in worker() })
+        case 22:
+            .verified(
+                ObjectReply(
+                    timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
+                    body: nil))
+        case 16..<21: .replication(replicationReply(kind))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
@@ -204,6 +216,13 @@ struct RandomMessages {
             (flag() ? ListingEntry.row(row()) : .subdirectory(bytes(50))).encode(into: &entries)
         }
         return .listing(ListingReply(table: tableReply(), count: count, entries: entries))
+    }
+
+    private mutating func worker() -> WorkerReport {
+        WorkerReport(
+            name: text(), state: text(), activity: text(), unit: text(), done: length(),
+            total: flag() ? length() : nil, rate: length(), errors: length(), lastError: text(), pace: length(),
+            lastPass: flag() ? length() : nil)
     }
 
     private mutating func device() -> DeviceStatus {

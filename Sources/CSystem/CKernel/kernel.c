@@ -22,7 +22,7 @@ int kernel_start_writeback(int fd, off_t offset, off_t count) {
 int kernel_allocate(int fd, off_t offset, off_t count) { return fallocate(fd, 0, offset, count); }
 
 int kernel_open_direct(const char *path, int flags) {
-    return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC | flags, 0600);
+    return open(path, O_DIRECT | O_CLOEXEC | flags, 0600);
 }
 
 void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {

@@ -12,6 +12,9 @@ extension CommitStream {
         // With the metadata of a later update, which the copy takes in.
         case .relocate(let header): Int(header.length) + configuration.maximumMetadata
         case .quarantine: RecordHeader.size
+        case .restate:
+            RecordHeader.recordLength(
+                metadata: configuration.maximumRowName, body: RowContent.fixedSize + configuration.maximumMetadata)
         case .forget, .forgetLosses: 0
         }
     }
@@ -21,6 +24,7 @@ extension CommitStream {
         case .write(let write): return try decide(write)
         case .relocate(let header): return try relocate(header)
         case .quarantine(let key, let record): return try quarantine(key, record)
+        case .restate(let reference, let record): return try restate(reference, record)
         case .forget(let key, let timestamp): return try forget(key, timestamp)
         case .forgetLosses:
             changes.losses = -catalog.memory.withLock { $0.counters.unidentifiedLosses }

@@ -88,11 +88,13 @@ extension DeviceLog {
     }
 
     private func compactAll() {
-        do {
-            while try !state.withLock({ $0.isClosed }) && compact() {}
+        do throws(DeviceLogError) {
+            while !state.withLock({ $0.isClosed }) {
+                guard try compact() else { break }
+            }
             try recycleEmptySegments()
         } catch {
-            if state.withLock({ $0.isClosed }) { return }
+            if error == .closed || state.withLock({ $0.isClosed }) { return }
             logger.warning("Compaction stopped", metadata: ["error": "\(error)"])
         }
     }

@@ -7,6 +7,8 @@ enum Operation: Sendable {
     case relocate(RecordHeader)
     /// The bytes of this record are damaged; note it, if it is still the newest.
     case quarantine(ObjectKey, RecordLocation)
+    /// The bytes of this record are damaged, but the index holds all that it says: write it again.
+    case restate(LogReference, RecordLocation)
     /// Drop a tombstone.
     case forget(ObjectKey, timestamp: UInt64)
     /// Differences that no record tells are settled by a full comparison with the other replicas.

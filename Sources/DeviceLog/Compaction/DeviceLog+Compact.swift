@@ -12,6 +12,7 @@ extension DeviceLog {
     @discardableResult
     package func compact() throws(DeviceLogError) -> Bool {
         guard let segment = try compactionCandidate() else { return false }
+        configuration.compactionSteering?.begin(liveBytes(of: segment))
         do {
             try relocateRecords(of: segment)
         } catch let error as DeviceLogError {
@@ -19,6 +20,7 @@ extension DeviceLog {
         } catch {
             throw (error as? FileError).map { DeviceLogError($0) } ?? .closed
         }
+        configuration.compactionSteering?.end()
         let left = liveBytes(of: segment)
         guard left <= 0 else {
             // Its records are damaged; reads find that out, and repairs supersede them.
@@ -90,6 +92,8 @@ extension DeviceLog {
 
     private func relocate(_ headers: [RecordHeader]) throws(DeviceLogError) {
         let headers = headers.filter { $0.kind != .pendingDone }
+        let bytes = headers.reduce(0) { $0 + Int64($1.length) }
+        guard configuration.compactionSteering?.advance(bytes) ?? true else { throw .closed }
         for (header, outcome) in zip(headers, perform(headers.map { .relocate($0) })) {
             var outcome = outcome
             // What it belongs to was written in the same batch: now that can be read.

@@ -52,6 +52,9 @@ package protocol File: AnyObject, Sendable {
     /// As `write`, past the page cache where the file system can: for bytes that nobody is about to read, copying them there costs more
     /// than writing them. Address, offset and count are multiples of `directAlignment`.
     func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError)
+    /// As `read`, from the disk and past the page cache where the file system can: what is there is looked at, and nothing that others
+    /// read is displaced. Address, offset and count are multiples of `directAlignment`.
+    func readDirectly(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int
 }
 
 /// What `File.writeDirectly` takes is aligned to this: the page, at least as large as the blocks of any disk.
@@ -61,6 +64,39 @@ extension File {
     package func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
         try write(bytes, at: offset)
     }
+
+    package func readDirectly(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int {
+        try read(into: buffer, at: offset)
+    }
+
+    /// As `readDirectly`; pages that the disk cannot read come as zeros, which no checksum takes for data.
+    func readForAudit(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int {
+        do {
+            return try readDirectly(into: buffer, at: offset)
+        } catch {
+            guard error.errno == EIO else { throw error }
+        }
+        var done = 0
+        while done < buffer.count {
+            let rest = buffer.count - done
+            let page = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + min(directAlignment, rest)])
+            var count = page.count
+            do {
+                count = try readDirectly(into: page, at: offset + Int64(done))
+            } catch {
+                guard error.errno == EIO else { throw error }
+                page.initializeMemory(as: UInt8.self, repeating: 0)
+            }
+            done += count
+            if count < page.count { break }
+        }
+        return done
+    }
+}
+
+extension Int {
+    /// Up to the next multiple of `directAlignment`.
+    var roundedUpToPage: Int { (self + directAlignment - 1) / directAlignment * directAlignment }
 }
 
 extension FileSystem {

@@ -67,7 +67,7 @@ package struct POSIXFileSystem: FileSystem {
     /// as the records that take their place.
     package func createZeroed(_ path: String, size: Int64) throws(FileError) {
         let piece = Int64(1 << 20)
-        let direct = kernel_open_direct(path, O_CREAT)
+        let direct = kernel_open_direct(path, O_WRONLY | O_CREAT)
         guard direct >= 0, size % piece == 0 else {
             if direct >= 0 { close(direct) }
             let file = try POSIXFile(path, O_RDWR | O_CREAT)
@@ -101,11 +101,12 @@ package struct POSIXFileSystem: FileSystem {
     }
 }
 
-/// A file descriptor, and another one for writes past the page cache if there are any.
+/// A file descriptor, and others for writes and reads past the page cache if there are any.
 private final class POSIXFile: File {
     let descriptor: Int32
     private let path: String
-    private let direct = Mutex<Int32?>(nil)
+    private let directWriter = Mutex<Int32?>(nil)
+    private let directReader = Mutex<Int32?>(nil)
 
     init(_ path: String, _ flags: Int32) throws(FileError) {
         self.path = path
@@ -115,7 +116,9 @@ private final class POSIXFile: File {
 
     deinit {
         if descriptor >= 0 { close(descriptor) }
-        direct.withLock { if let direct = $0, direct >= 0 { close(direct) } }
+        for direct in [directWriter.withLock { $0 }, directReader.withLock { $0 }] {
+            if let direct, direct >= 0 { close(direct) }
+        }
     }
 
     func length() throws(FileError) -> Int64 {
@@ -187,7 +190,7 @@ private final class POSIXFile: File {
     }
 
     func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
-        let direct = directDescriptor()
+        let direct = opened(directWriter, O_WRONLY)
         if direct >= 0 {
             do {
                 return try Self.write(bytes, to: direct, at: offset)
@@ -201,11 +204,30 @@ private final class POSIXFile: File {
         _ = kernel_start_writeback(descriptor, off_t(offset), off_t(bytes.count))
     }
 
-    /// Opened by the first direct write; -1 where the file system has no such thing.
-    private func directDescriptor() -> Int32 {
+    func readDirectly(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int {
+        let direct = opened(directReader, O_RDONLY)
+        guard direct >= 0 else { return try read(into: buffer, at: offset) }
+        var done = 0
+        while done < buffer.count {
+            let count = pread(direct, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + done)
+            if count < 0 {
+                if errno == EINTR { continue }
+                // The disk wants another alignment, or the file system changed its mind.
+                if errno == EINVAL { return try read(into: buffer, at: offset) }
+                throw FileError(errno: errno)
+            }
+            done += count
+            // The end of the file: another read from there would not be aligned.
+            if count == 0 || count % directAlignment != 0 { break }
+        }
+        return done
+    }
+
+    /// Opened when first used; -1 where the file system has no such thing.
+    private func opened(_ direct: borrowing Mutex<Int32?>, _ access: Int32) -> Int32 {
         direct.withLock { direct in
             if let direct { return direct }
-            let opened = kernel_open_direct(path, 0)
+            let opened = kernel_open_direct(path, access)
             direct = opened
             return opened
         }

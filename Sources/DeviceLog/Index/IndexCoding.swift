@@ -28,13 +28,6 @@ enum IndexCoding {
         return ObjectKey(policy: bytes[0], hash: PathHash(high: high, low: low))
     }
 
-    static func tableKey(_ bytes: UnsafeRawBufferPointer) -> TableKey? {
-        guard bytes.count == tableKeySize, let kind = TableKind(rawValue: bytes[0]) else { return nil }
-        let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt64.self))
-        let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 9, as: UInt64.self))
-        return TableKey(kind: kind, hash: PathHash(high: high, low: low))
-    }
-
     // MARK: Objects
 
     static let objectSize = 49
@@ -200,6 +193,25 @@ enum IndexCoding {
     }
 
     // MARK: Parts
+
+    static func tableKey(_ bytes: UnsafeRawBufferPointer) -> TableKey? {
+        guard bytes.count >= tableKeySize, let kind = TableKind(rawValue: bytes[0]) else { return nil }
+        let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt64.self))
+        let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 9, as: UInt64.self))
+        return TableKey(kind: kind, hash: PathHash(high: high, low: low))
+    }
+
+    /// The record of a row, without the rest of it.
+    static func rowRecord(_ value: UnsafeRawBufferPointer) -> RecordLocation? {
+        guard value.count >= rowFixed, let bytes = value.baseAddress else { return nil }
+        return location(bytes, at: 26)
+    }
+
+    /// The record of a table's info or of a pending update, which both begin with it.
+    static func leadingRecord(_ value: UnsafeRawBufferPointer) -> RecordLocation? {
+        guard value.count >= 12, let bytes = value.baseAddress else { return nil }
+        return location(bytes, at: 0)
+    }
 
     private static func put(_ location: RecordLocation, to bytes: UnsafeMutableRawPointer, at offset: Int) {
         bytes.put(location.segment, at: offset)

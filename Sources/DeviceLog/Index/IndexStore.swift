@@ -21,6 +21,19 @@ protocol IndexStore: AnyObject, Sendable {
         _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) throws(DeviceLogError)
+    /// What refers to records that `isWanted` tells, in no order.
+    func references(
+        to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Void
+    ) throws(DeviceLogError)
+    /// Reads all of it from the disk and verifies it. Damage is noted, as when a read meets it.
+    ///
+    /// - Parameters:
+    ///   - advance: told of bytes that were read; false ends it.
+    ///   - damaged: told of each run that is damaged and was not known to be.
+    /// - Returns: false when `advance` ended it.
+    func audit(advance: (Int) -> Bool, damaged: (_ run: UInt64) -> Void) throws(DeviceLogError) -> Bool
+    /// Bytes on disk.
+    var size: Int64 { get }
     /// All or nothing, and durable.
     func apply(_ changes: IndexChanges) throws(DeviceLogError)
     /// Does what keeps it small and quick, a piece at a time, until nothing is left to do or `isDue` says true. As `apply`, from one at a time.
@@ -31,6 +44,14 @@ protocol IndexStore: AnyObject, Sendable {
     ///
     /// - Parameter erasing: the next start finds none.
     func close(erasing: Bool) throws(DeviceLogError)
+}
+
+/// An entry of the index that has a record in the log.
+enum LogReference: Hashable, Sendable {
+    case object(ObjectKey)
+    case row(TableKey, name: [UInt8])
+    case info(TableKey)
+    case pending(UInt64)
 }
 
 /// What one flush moves from memory to the index.

@@ -1,3 +1,17 @@
+/// How busy a device is with writes; cheap to ask for.
+package struct DeviceLoad: Sendable, Equatable {
+    package var queuedWrites: Int
+    /// Since the device was opened.
+    package var commits: UInt64
+    package var syncNanoseconds: UInt64
+
+    package init(queuedWrites: Int, commits: UInt64, syncNanoseconds: UInt64) {
+        self.queuedWrites = queuedWrites
+        self.commits = commits
+        self.syncNanoseconds = syncNanoseconds
+    }
+}
+
 /// Counters and gauges of one device.
 package struct DeviceStatistics: Sendable, Equatable {
     package init() {}

@@ -9,11 +9,14 @@ final class SegmentScanner {
     }
 
     private static let windowSize = 256 << 10
+    /// When the whole segment is read from the disk, past the page cache.
+    private static let directWindowSize = 2 << 20
 
     let segment: UInt32
     private let file: any File
     private let limit: UInt32
     private let isLimitKnown: Bool
+    private let isDirect: Bool
     private var window: UnsafeMutableRawBufferPointer
     private var windowStart = 0
     private var windowCount = 0
@@ -22,8 +25,12 @@ final class SegmentScanner {
     /// Records of earlier batches are leftovers of a write that failed.
     var minimumBatch: UInt64
 
-    /// `end`: behind the last record, when the following segment tells it.
-    init(segment: UInt32, file: any File, from offset: UInt32, end: UInt32?, minimumBatch: UInt64) throws(FileError) {
+    /// - Parameters:
+    ///   - end: behind the last record, when the following segment tells it.
+    ///   - isDirect: past the page cache; what the disk cannot read is damage then, and no error.
+    init(
+        segment: UInt32, file: any File, from offset: UInt32, end: UInt32?, minimumBatch: UInt64, isDirect: Bool = false
+    ) throws(FileError) {
         self.segment = segment
         self.file = file
         self.offset = offset
@@ -31,7 +38,9 @@ final class SegmentScanner {
         let length = UInt32(clamping: try file.length())
         limit = min(end ?? length, length)
         isLimitKnown = end != nil
-        window = .allocate(byteCount: min(Self.windowSize, max(Int(limit), 4096)), alignment: 8)
+        self.isDirect = isDirect
+        let size = isDirect ? Self.directWindowSize : Self.windowSize
+        window = .allocate(byteCount: min(size, max(Int(limit), 1).roundedUpToPage), alignment: directAlignment)
     }
 
     deinit {
@@ -95,17 +104,26 @@ final class SegmentScanner {
     private func bytes(at start: Int, count: Int) throws(FileError) -> UnsafeRawBufferPointer? {
         guard start + count <= Int(limit) else { return nil }
         if start < windowStart || start + count > windowStart + windowCount {
-            if count > window.count {
+            let place = isDirect ? start / directAlignment * directAlignment : start
+            let needed = start - place + count
+            if needed > window.count {
                 window.deallocate()
-                window = .allocate(byteCount: count, alignment: 8)
+                window = .allocate(byteCount: needed.roundedUpToPage, alignment: directAlignment)
             }
-            windowStart = start
+            windowStart = place
             windowCount = 0
-            let wanted = min(window.count, Int(limit) - start)
-            windowCount = try file.read(
-                into: UnsafeMutableRawBufferPointer(rebasing: window[..<wanted]), at: Int64(start))
-            guard windowCount >= count else { return nil }
+            windowCount = try fill()
+            guard windowCount >= needed else { return nil }
         }
         return UnsafeRawBufferPointer(window).part(start - windowStart, count)
+    }
+
+    /// Reads from `windowStart` on; how many bytes there were.
+    private func fill() throws(FileError) -> Int {
+        let left = Int(limit) - windowStart
+        let wanted = min(window.count, isDirect ? left.roundedUpToPage : left)
+        let memory = UnsafeMutableRawBufferPointer(rebasing: window[..<wanted])
+        let place = Int64(windowStart)
+        return isDirect ? try file.readForAudit(into: memory, at: place) : try file.read(into: memory, at: place)
     }
 }

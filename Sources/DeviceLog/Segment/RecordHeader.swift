@@ -134,7 +134,7 @@ struct RecordHeader: Equatable {
 }
 
 /// A record's place in the log; a length of 0 means none.
-struct RecordLocation: Equatable {
+struct RecordLocation: Hashable {
     static let none = RecordLocation(segment: 0, offset: 0, length: 0)
 
     var segment: UInt32

@@ -8,6 +8,8 @@ struct RecordReader: Sendable {
 
     let files: SegmentFiles
     let recent: RecentLog
+    /// Reads what is on the disk, whatever is in memory; always blocks.
+    var isDirect = false
 
     /// Header and content (metadata and body). `.corrupt` when either does not verify.
     func record(at location: RecordLocation, mayBlock: Bool) throws(DeviceLogError) -> (RecordHeader, ByteBuffer) {
@@ -44,6 +46,7 @@ struct RecordReader: Sendable {
 
     private func read(_ location: RecordLocation, count: Int, _ mayBlock: Bool) throws(DeviceLogError) -> ByteBuffer {
         guard count >= RecordHeader.size else { throw .corrupt }
+        if isDirect { return try readDirectly(location, count: count) }
         if let buffer = recent.read(segment: location.segment, offset: location.offset, count: count) { return buffer }
         let file: any File
         do {
@@ -55,6 +58,22 @@ struct RecordReader: Sendable {
         let buffer = try file.readBuffer(at: Int64(location.offset), count: count, mayBlock: mayBlock)
         guard buffer.readableBytes == count else { throw .corrupt }
         return buffer
+    }
+
+    /// Through a descriptor that is closed again, since few records of a segment are read so.
+    private func readDirectly(_ location: RecordLocation, count: Int) throws(DeviceLogError) -> ByteBuffer {
+        let lead = Int(location.offset) % directAlignment
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: (lead + count).roundedUpToPage, alignment: directAlignment)
+        defer { memory.deallocate() }
+        do throws(FileError) {
+            let file = try files.openAnew(location.segment)
+            let done = try file.readForAudit(into: memory, at: Int64(Int(location.offset) - lead))
+            guard done >= lead + count else { throw FileError(errno: ENOENT) }
+        } catch {
+            throw error.errno == ENOENT ? .corrupt : .io(errno: error.errno)
+        }
+        return ByteBuffer(bytes: UnsafeRawBufferPointer(memory).part(lead, count))
     }
 }
 

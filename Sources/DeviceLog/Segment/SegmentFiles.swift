@@ -53,6 +53,9 @@ final class SegmentFiles: Sendable {
         return file
     }
 
+    /// A file of its own for a segment, which keeps its bytes in view when the segment is given up.
+    func openAnew(_ segment: UInt32) throws(FileError) -> any File { try fileSystem.open(path(segment), .read) }
+
     /// A file for a new segment, with its name durable: a spare one or a new one.
     func create(_ segment: UInt32) throws(FileError) -> any File {
         if let spare = state.withLock({ $0.spares.popLast() }) {

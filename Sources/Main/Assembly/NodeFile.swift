@@ -43,6 +43,13 @@ final class NodeClient {
 
     /// - Throws: `CommandError` when the node can't be reached within five seconds.
     func ask(_ request: StorageRequest, host: String, port: Int) throws -> StorageReply {
+        try begin(request, host: host, port: port, within: .seconds(5)).wait()
+    }
+
+    /// The reply comes in any case: at the latest when the time is over it is a failure.
+    func begin(
+        _ request: StorageRequest, host: String, port: Int, within time: TimeAmount
+    ) -> EventLoopFuture<StorageReply> {
         let address = "\(host):\(port)"
         let node =
             nodes[address]
@@ -54,9 +61,9 @@ final class NodeClient {
         let promise = eventLoop.makePromise(of: StorageReply.self)
         eventLoop.execute {
             let receiver = FirstReply(promise)
-            node.call(request, deadline: .now() + .seconds(5), on: eventLoop, receiver: receiver, tag: 0)
+            node.call(request, deadline: .now() + time, on: eventLoop, receiver: receiver, tag: 0)
         }
-        return try promise.futureResult.wait()
+        return promise.futureResult
     }
 
     func close() {

@@ -19,6 +19,8 @@ final class StorageAssembly: Sendable {
     private let reporter: AccountReporter
     private let replicator: ObjectReplicator
     private let tableReplicator: TableReplicator
+    private let registry: WorkerRegistry
+    private let auditor: Auditor
 
     struct Device: Sendable {
         var id: UInt16
@@ -30,21 +32,24 @@ final class StorageAssembly: Sendable {
 
     /// Opens all devices at once: each recovers on a thread of its own.
     ///
-    /// - Parameter isFounding: whether empty devices are those of a new cluster; else they join others that have data.
+    /// - Parameters:
+    ///   - directory: of this process; what operators change about its workers is kept there.
+    ///   - isFounding: whether empty devices are those of a new cluster; else they join others that have data.
     init(
-        devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
-        group: any EventLoopGroup, workers: NIOThreadPool, replicateEvery interval: TimeAmount, isFounding: Bool,
-        logger: Logger
+        devices: [Device], directory: ClusterDirectory, clusterID: String, rings: ClusterRings,
+        nodes: any NodeDirectory, group: any EventLoopGroup, workers: NIOThreadPool,
+        replicateEvery interval: TimeAmount, isFounding: Bool, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
-        let logs = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, logger: logger)
+        registry = try WorkerSettingsFile(directory).registry()
+        let logs = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, registry, logger: logger)
         self.logs = logs
         try Self.place(logs, in: rings, after: nil)
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
         handler = NodeHandler(
-            objects: objects, containers: containers, logs: logs,
+            objects: objects, containers: containers, workers: NodeWorkers(registry, threads: workers), logs: logs,
             names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
@@ -59,14 +64,30 @@ final class StorageAssembly: Sendable {
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.accountTarget(of: $0, table: $1)
         }
+        let replicator = replicator
+        auditor = Auditor(
+            devices: devices.compactMap { device in
+                logs[device.id].map { Auditor.Device(id: device.id, name: device.name, log: $0) }
+            }, logger: logger,
+            repair: { device, policy, hash in
+                replicator.repair(ObjectKey(policy: policy, hash: hash), on: device)
+            })
+        registry.add(auditor.control)
+        registry.add(updater.control)
+    }
+
+    func register(on metrics: MetricsRegistry) throws {
+        try registry.register(on: metrics)
+        try auditor.register(on: metrics)
     }
 
     /// - Returns: see `Updater.start`.
     @discardableResult
-    func start() -> EventLoopFuture<Void> {
+    func start() throws -> EventLoopFuture<Void> {
         reporter.start()
         replicator.start()
         tableReplicator.start()
+        try auditor.start()
         return updater.start()
     }
 
@@ -74,6 +95,8 @@ final class StorageAssembly: Sendable {
     func close() {
         replicator.stop()
         tableReplicator.stop()
+        registry.stop()
+        auditor.stop()
         updater.stop()
         reporter.stop()
         for log in logs.values { log.close() }
@@ -110,11 +133,18 @@ final class StorageAssembly: Sendable {
     }
 
     private static func open(
-        _ devices: [Device], clusterID: String, isFounding: Bool, logger: Logger
+        _ devices: [Device], clusterID: String, isFounding: Bool, _ registry: WorkerRegistry, logger: Logger
     ) throws -> [UInt16: DeviceLog] {
         let opened = Mutex<(logs: [UInt16: DeviceLog], failure: CommandError?)>(([:], nil))
         var threads: [ServiceThread] = []
         for device in devices {
+            let compactor = WorkerControl(name: "compactor-\(device.name)", unit: .bytes)
+            registry.add(compactor)
+            var configuration = Configuration()
+            configuration.compactionSteering = CompactionSteering(
+                begin: { compactor.beginPass(total: $0) }, advance: { compactor.advance($0) },
+                end: { compactor.endPass() })
+            let steered = configuration
             threads.append(
                 try ServiceThread(named: "open \(device.name)") {
                     do {
@@ -122,7 +152,7 @@ final class StorageAssembly: Sendable {
                         let log = try DeviceLog.open(
                             directory: device.directory,
                             identity: DeviceIdentity(clusterID: clusterID, deviceID: Int(device.id)),
-                            isNewcomer: !isFounding, logger: logger)
+                            isNewcomer: !isFounding, configuration: steered, logger: logger)
                         opened.withLock { $0.logs[device.id] = log }
                     } catch {
                         opened.withLock {
@@ -134,6 +164,7 @@ final class StorageAssembly: Sendable {
         for thread in threads { thread.join() }
         return try opened.withLock { state in
             if let failure = state.failure {
+                registry.stop()
                 for log in state.logs.values { log.close() }
                 throw failure
             }
@@ -146,19 +177,25 @@ final class StorageAssembly: Sendable {
 final class NodeHandler: StorageHandler {
     private let objects: ObjectServer
     private let containers: ContainerServer
+    private let workers: NodeWorkers
     private let logs: [UInt16: DeviceLog]
     private let names: [UInt16: String]
 
-    init(objects: ObjectServer, containers: ContainerServer, logs: [UInt16: DeviceLog], names: [UInt16: String]) {
+    init(
+        objects: ObjectServer, containers: ContainerServer, workers: NodeWorkers, logs: [UInt16: DeviceLog],
+        names: [UInt16: String]
+    ) {
         self.objects = objects
         self.containers = containers
+        self.workers = workers
         self.logs = logs
         self.names = names
     }
 
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
-        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
+        case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
+            .verifyObject:
             objects.handle(request, call: call)
         case .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
@@ -167,6 +204,8 @@ final class NodeHandler: StorageHandler {
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
+        case .workers: workers.list(call)
+        case .setWorker(let message): workers.set(message, call)
         }
     }
 

@@ -56,7 +56,8 @@ struct StatusCommand: ParsableCommand {
         }
     }
 
-    private static func size(_ bytes: Int64) -> String {
+    /// Bytes for people.
+    static func size(_ bytes: Int64) -> String {
         var value = Double(bytes)
         for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
             if value < 1024 { return "\((value * 10).rounded() / 10) \(unit)" }

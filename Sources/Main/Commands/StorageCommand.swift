@@ -53,9 +53,8 @@ struct StorageCommand: ParsableCommand {
                 id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
         }
         let storage = try StorageAssembly(
-            devices: devices,
-            clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, replicateEvery: replication.interval,
+            devices: devices, directory: ClusterDirectory(data), clusterID: identity.clusterID, rings: rings,
+            nodes: nodes, group: process.group, workers: process.workers, replicateEvery: replication.interval,
             isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,
@@ -70,7 +69,7 @@ struct StorageCommand: ParsableCommand {
         } catch {
             throw CommandError("can't listen on \(server.listen):\(port): \(error)")
         }
-        storage.start()
+        try storage.start()
         ReadyAddress(kind: "storage", address: "\(server.listen):\(listener.port)").print(json: server.json)
 
         try process.waitForStop()

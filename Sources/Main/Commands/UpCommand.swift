@@ -54,13 +54,14 @@ struct UpCommand: ParsableCommand {
         let nodes = NodeTable()
         let devices = try localDevices(directory, rings)
         let storage = try StorageAssembly(
-            devices: devices, clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
-            workers: process.workers, replicateEvery: replication.interval,
+            devices: devices, directory: directory, clusterID: identity.clusterID, rings: rings, nodes: nodes,
+            group: process.group, workers: process.workers, replicateEvery: replication.interval,
             isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let local = LocalNode(handler: storage.handler)
         nodes.set(Dictionary(uniqueKeysWithValues: devices.map { ($0.id, local) }))
         try storage.start().wait()
         try DeviceMetrics.register(storage.handler, on: process.registry)
+        try storage.register(on: process.registry)
         // For commands on this machine; other machines have no way in yet.
         let control = try StorageServer.start(
             host: "127.0.0.1", port: 0, group: process.group, handler: storage.handler,

@@ -1,4 +1,4 @@
-import DeviceLog
+package import DeviceLog
 package import Logging
 package import NIOCore
 import NIOPosix
@@ -211,7 +211,7 @@ package final class ObjectReplicator: @unchecked Sendable {
     // MARK: Damage
 
     /// Brings a damaged object from another replica. From any thread.
-    func repair(_ key: ObjectKey, on device: UInt16) {
+    package func repair(_ key: ObjectKey, on device: UInt16) {
         // The note of the damage is on its way to the log.
         eventLoop.scheduleTask(in: .milliseconds(100)) { [self] in
             guard !isStopped, let ring = rings()[key.policy] else { return }

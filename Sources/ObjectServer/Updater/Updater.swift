@@ -1,3 +1,4 @@
+package import Daemon
 import DeviceLog
 package import Logging
 package import NIOCore
@@ -13,6 +14,8 @@ package final class Updater: @unchecked Sendable {
     private let eventLoop: any EventLoop
     private let logger: Logger
     private let places: RestartRepair.Places
+    /// Counts the rows that are sent.
+    package let control: WorkerControl
     private var task: RepeatedTask?
     private var underWay: Set<Key> = []
     private var restart: EventLoopPromise<Void>?
@@ -25,6 +28,8 @@ package final class Updater: @unchecked Sendable {
     /// Updates of one device that are sent at once.
     private static let batch = 256
     private static let pause = TimeAmount.seconds(5)
+    /// How long a pass waits when it is ahead of its pace, at most, before it looks again at what is pending.
+    private static let longestWait = TimeAmount.seconds(1)
     private static let restartPatience = TimeAmount.milliseconds(600)
 
     /// - Parameters:
@@ -38,6 +43,7 @@ package final class Updater: @unchecked Sendable {
         self.server = server
         self.eventLoop = eventLoop
         self.logger = logger
+        control = WorkerControl(name: "updater", unit: .objects)
         places = RestartRepair.Places(rowTarget: rowTarget, replicas: replicas)
     }
 
@@ -51,7 +57,7 @@ package final class Updater: @unchecked Sendable {
             RestartRepair(server, eventLoop, places) { [self] in endRestart() }.start()
             eventLoop.scheduleTask(in: Self.restartPatience) { [self] in endRestart() }
             task = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: Self.pause) { [self] _ in
-                for (device, log) in server.devices { sendPending(device, log) }
+                sendPending()
             }
         }
         return promise.futureResult
@@ -70,11 +76,34 @@ package final class Updater: @unchecked Sendable {
         }
     }
 
-    private func sendPending(_ device: UInt16, _ log: DeviceLog) {
-        guard let pending = try? log.pendingUpdates(limit: Self.batch) else { return }
+    /// What is left when it is ahead of its pace, or held by an operator, waits for the next round.
+    private func sendPending() {
+        let waiting = server.devices.compactMap { device, log in
+            (try? log.pendingUpdates(limit: Self.batch)).map { (device, log, $0) }
+        }
+        control.beginPass(total: waiting.reduce(0) { $0 + Int64($1.2.count) })
+        for (device, log, pending) in waiting {
+            guard sendPending(pending, device, log) else { return }
+        }
+        control.endPass()
+    }
+
+    private func sendPending(
+        _ pending: [(id: UInt64, payload: ByteBuffer)], _ device: UInt16, _ log: DeviceLog
+    ) -> Bool {
         for (id, payload) in pending {
             let key = Key(device: device, id: id)
             guard !underWay.contains(key) else { continue }
+            switch control.step(0) {
+            case .proceed: _ = control.step(1)
+            case .paused, .stop: return false
+            case .wait(let nanoseconds):
+                let wait = min(TimeAmount.nanoseconds(Int64(clamping: nanoseconds)), Self.longestWait)
+                eventLoop.scheduleTask(in: wait) { [self] in
+                    if task != nil { sendPending() }
+                }
+                return false
+            }
             guard let update = try? PendingUpdate(decoding: payload) else {
                 logger.error("A pending update can't be read; it is dropped", metadata: ["device": "\(device)"])
                 log.submit(.pendingDone(id: id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
@@ -95,6 +124,7 @@ package final class Updater: @unchecked Sendable {
                 .putRow(update.putRow), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver,
                 tag: 0)
         }
+        return true
     }
 }
 

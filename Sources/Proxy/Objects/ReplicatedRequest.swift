@@ -105,7 +105,7 @@ extension StorageRequest {
             update.row = nil
             return .updateObject(update)
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
-            .readTable, .listTable, .status, .replication:
+            .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication:
             return self
         }
     }

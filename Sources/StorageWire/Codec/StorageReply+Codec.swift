@@ -19,6 +19,8 @@ extension StorageReply {
         case status = 15
         case failed = 16
         case replication = 20
+        case workers = 40
+        case verified = 41
     }
 
     private var kind: Kind {
@@ -38,6 +40,8 @@ extension StorageReply {
         case .tableStored: .tableStored
         case .listing: .listing
         case .status: .status
+        case .workers: .workers
+        case .verified: .verified
         case .failed: .failed
         case .replication: .replication
         }
@@ -53,13 +57,14 @@ extension StorageReply {
             .tombstone(let timestamp):
             buffer.write(timestamp)
         case .absent, .notEmpty: break
-        case .object(let message): return message.encode(into: &buffer)
+        case .object(let message), .verified(let message): return message.encode(into: &buffer)
         case .body(let bytes): return bytes
         case .policyConflict(let policy): buffer.writeInteger(policy)
         case .table(let message): message.encode(into: &buffer)
         case .tableStored(let created): buffer.write(created)
         case .listing(let message): return message.encode(into: &buffer)
         case .status(let message): message.encode(into: &buffer)
+        case .workers(let workers): buffer.write(workers)
         case .failed(let message): message.encode(into: &buffer)
         case .replication(let message): message.encode(into: &buffer)
         }
@@ -90,6 +95,8 @@ extension StorageReply {
         case .tableStored: self = .tableStored(created: try reader.flag())
         case .listing: self = .listing(try ListingReply(from: &reader))
         case .status: self = .status(try NodeStatus(from: &reader))
+        case .workers: self = .workers(try reader.workers())
+        case .verified: self = .verified(try ObjectReply(from: &reader))
         case .failed: self = .failed(try StorageFailure(from: &reader))
         case .replication: self = .replication(try ReplicationReply(from: &reader))
         }

@@ -27,6 +27,9 @@ extension StorageRequest {
         case listTable = 13
         case status = 14
         case replication = 20
+        case workers = 40
+        case setWorker = 41
+        case verifyObject = 42
     }
 
     private var kind: Kind {
@@ -46,6 +49,9 @@ extension StorageRequest {
         case .listTable: .listTable
         case .status: .status
         case .replication: .replication
+        case .workers: .workers
+        case .setWorker: .setWorker
+        case .verifyObject: .verifyObject
         }
     }
 
@@ -66,7 +72,9 @@ extension StorageRequest {
         case .deleteTable(let message): message.encode(into: &buffer)
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
-        case .status: break
+        case .status, .workers: break
+        case .setWorker(let message): message.encode(into: &buffer)
+        case .verifyObject(let address): buffer.write(address)
         case .replication(let message): message.encode(into: &buffer)
         }
         return nil
@@ -96,6 +104,9 @@ extension StorageRequest {
         case .listTable: self = .listTable(try ListTable(from: &reader))
         case .status: self = .status
         case .replication: self = .replication(try ReplicationRequest(from: &reader))
+        case .workers: self = .workers
+        case .setWorker: self = .setWorker(try SetWorker(from: &reader))
+        case .verifyObject: self = .verifyObject(try reader.objectAddress())
         }
         try reader.expectEnd()
     }

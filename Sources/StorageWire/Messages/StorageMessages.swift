@@ -22,6 +22,11 @@ package enum StorageRequest: Sendable {
     case status
     /// From one replicator to another.
     case replication(ReplicationRequest)
+    /// The background workers of the node.
+    case workers
+    case setWorker(SetWorker)
+    /// Reads a copy wholly from the disk and checks it, without sending it. A damaged one is put into quarantine.
+    case verifyObject(ObjectAddress)
 }
 
 /// The answers.
@@ -52,6 +57,9 @@ package enum StorageReply: Sendable {
     case listing(ListingReply)
     case status(NodeStatus)
     case replication(ReplicationReply)
+    case workers([WorkerReport])
+    /// The copy is sound. Without its body.
+    case verified(ObjectReply)
     case failed(StorageFailure)
 }
 

@@ -59,7 +59,8 @@ extension StorageRequest {
         case .openUpload: true
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
-            .deleteTable, .readTable, .listTable, .status, .replication:
+            .deleteTable, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
+            .replication:
             false
         }
     }

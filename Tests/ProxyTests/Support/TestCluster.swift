@@ -145,9 +145,10 @@ private final class BothServers: StorageHandler {
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .replication(.digests), .replication(.versions), .replication(.fetch):
+            .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication(.tables),
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
+            .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             containers.handle(request, call: call)
         }

@@ -36,6 +36,30 @@ extension DeviceLogBenchmarks {
         },
     ]
 
+    /// From the disk, since an audit goes past the page cache: judged by the processor's time only.
+    static let audits = [
+        Benchmark(
+            "device.audit", "a pass of the audit over 16,000 objects of 4 KiB", size: .lasting(milliseconds: 300)
+        ) { workspace in
+            let device = try filled(in: workspace, with: 16_000) { serial in
+                .put(
+                    key(serial), timestamp: serial, metadata: ByteBuffer(repeating: 1, count: 200),
+                    body: .inline(ByteBuffer(repeating: UInt8(truncatingIfNeeded: serial), count: 4096)))
+            }
+            return device.workload { log, _ in
+                var bytes: UInt64 = 0
+                let audit = DeviceAudit(
+                    log,
+                    advance: { count, _ in
+                        bytes += UInt64(count)
+                        return true
+                    }, found: { _ in bytes = 0 })
+                guard try audit.run(), bytes > 16_000 * 4096 else { throw BenchmarkFailure("the audit found damage") }
+                return bytes
+            }
+        }
+    ]
+
     /// A container of 1,000 folders of 100 objects each.
     static let listings = [
         Benchmark("device.scan", "1,000 rows of a listing of 100,000") { workspace in

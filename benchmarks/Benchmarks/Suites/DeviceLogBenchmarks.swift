@@ -1,4 +1,4 @@
 /// One device on the disk that is measured.
 enum DeviceLogBenchmarks {
-    static let all = commits + reads + listings
+    static let all = commits + reads + audits + listings
 }

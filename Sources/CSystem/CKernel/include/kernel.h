@@ -16,7 +16,7 @@ int kernel_start_writeback(int fd, off_t offset, off_t count);
 /// fallocate(mode 0): allocates blocks and extends the file.
 int kernel_allocate(int fd, off_t offset, off_t count);
 
-/// Opens a file for writing past the page cache (O_DIRECT), with further flags of open(2); -1 where the file system has no such thing.
+/// Opens a file past the page cache (O_DIRECT), with the access and further flags of open(2); -1 where the file system has no such thing.
 int kernel_open_direct(const char *path, int flags);
 
 /// Tells the allocator to take blocks up to `largest_pooled` from its pools instead of the system, to keep up to `kept_free` free bytes

@@ -16,11 +16,13 @@ final class Run: Sendable {
     /// Bytes of the file.
     let size: Int64
     let tail: RunTail
-    private let file: any File
+    let file: any File
     private let damage = Atomic<Bool>(false)
 
     /// A block of it could not be read.
     var isDamaged: Bool { damage.load(ordering: .relaxed) }
+
+    func noteDamage() { damage.store(true, ordering: .relaxed) }
 
     init(number: UInt64, file: any File, tail: RunTail, size: Int64) {
         self.number = number
@@ -75,7 +77,7 @@ final class Run: Sendable {
             guard let block = RunBlock(UnsafeRawBufferPointer(target)) else { throw .corrupt }
             return block
         } catch {
-            if error == .corrupt { damage.store(true, ordering: .relaxed) }
+            if error == .corrupt { noteDamage() }
             throw error
         }
     }

@@ -163,7 +163,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     }
 
     /// Entries of one space, their keys without its number, until the visit says false.
-    private func walk(
+    func walk(
         _ space: IndexSpace, from start: [UInt8],
         _ visit: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(DeviceLogError) -> Bool
     ) throws(DeviceLogError) {
