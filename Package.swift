@@ -58,7 +58,7 @@ let package = Package(
         // Floor 2
         target(
             "ContainerServer", "ContainerServer",
-            ["Ring", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
+            ["Ring", "Daemon", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
         target(
             "ObjectServer", "ObjectServer",
             ["Ring", "Daemon", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),

@@ -1,3 +1,4 @@
+package import Daemon
 import DeviceLog
 package import Logging
 package import NIOCore
@@ -86,6 +87,8 @@ package final class TableReplicator: @unchecked Sendable {
     private let interval: TimeAmount
     private let rings: @Sendable () -> [StorageWire.TableKind: Ring]
     private let now: @Sendable () -> Timestamp
+    /// Tables that are merged.
+    package let control = WorkerControl(name: "table-replicator", unit: .objects)
     private var scheduled: Scheduled<Void>?
     private var isRunning = false
     private var isWantedAgain = false
@@ -134,6 +137,7 @@ package final class TableReplicator: @unchecked Sendable {
     package func stop() {
         eventLoop.execute { [self] in
             isStopped = true
+            control.stop()
             scheduled?.cancel()
             scheduled = nil
             server.replicator.withLock { $0 = nil }
@@ -167,6 +171,7 @@ package final class TableReplicator: @unchecked Sendable {
         waiting = []
         current.differingTables = 0
         current.isComplete = true
+        control.beginPass(total: nil)
         let rings = rings()
         let work = server.devices.keys.sorted().flatMap { device in
             [StorageWire.TableKind.account, StorageWire.TableKind.container].map { (device: device, kind: $0) }
@@ -180,10 +185,19 @@ package final class TableReplicator: @unchecked Sendable {
         }.whenComplete { [self] _ in
             isRunning = false
             current.passes += 1
+            control.endPass()
             publish()
             for promise in promises { promise.succeed() }
             schedule(in: isWantedAgain ? .zero : interval)
             isWantedAgain = false
+        }
+    }
+
+    private func pause() -> TimeAmount? {
+        switch control.step(0) {
+        case .proceed, .stop: nil
+        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
+        case .paused: .milliseconds(500)
         }
     }
 
@@ -272,7 +286,8 @@ package final class TableReplicator: @unchecked Sendable {
             if mine == nil || pair.isBehind(table.hash) { return true }
             return isDue(place, lastChange: max(mine?.lastChange ?? .never, table.lastChange))
         }
-        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop) { [self] index in
+        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop, pause: pause) { [self] index in
+            _ = control.step(1)
             let hash = wanted[index].hash
             return fetch(pair.table(hash), from: pair.other, log: pair.log, on: pair.node).map { isWhole in
                 if !isWhole { pair.unsettle(hash) }
@@ -297,7 +312,10 @@ package final class TableReplicator: @unchecked Sendable {
         return fetch.run().map { [self] isWhole in
             current.mergedTables += 1
             current.mergedRows += Int64(fetch.rows)
-            if !isWhole { current.failedMerges += 1 }
+            if !isWhole {
+                current.failedMerges += 1
+                control.note(error: "a table could not be merged from device \(other)")
+            }
             return isWhole
         }
     }
@@ -312,7 +330,7 @@ package final class TableReplicator: @unchecked Sendable {
             try log.summaries(query).tables.filter { !ring.primaries(of: $0.hash).contains(Int(device)) }
         }.flatMap { [self] tables in
             let work = tables.flatMap { table in ring.primaries(of: table.hash).deviceIDs.map { (table, $0) } }
-            return BoundedTasks.run(work.count, width: 4, on: eventLoop) { [self] in
+            return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: pause) { [self] in
                 give(work[$0].0, kind, from: device, to: work[$0].1)
             }
         }.flatMapError { [self] _ in

@@ -74,6 +74,8 @@ final class StorageAssembly: Sendable {
             })
         registry.add(auditor.control)
         registry.add(updater.control)
+        registry.add(replicator.control)
+        registry.add(tableReplicator.control)
     }
 
     func register(on metrics: MetricsRegistry) throws {

@@ -1,3 +1,4 @@
+import Daemon
 import DeviceLog
 import NIOCore
 import NIOPosix
@@ -14,6 +15,7 @@ final class MisplacedObjects: @unchecked Sendable {
     private let ring: Ring
     private let log: DeviceLog
     private let server: ObjectServer
+    private let control: WorkerControl
     private let eventLoop: any EventLoop
     /// Objects that all their primaries have, and that are gone from here.
     private(set) var evicted = 0
@@ -26,13 +28,15 @@ final class MisplacedObjects: @unchecked Sendable {
     private static let width = 4
 
     init(
-        device: UInt16, policy: UInt8, ring: Ring, log: DeviceLog, server: ObjectServer, on eventLoop: any EventLoop
+        device: UInt16, policy: UInt8, ring: Ring, log: DeviceLog, server: ObjectServer, control: WorkerControl,
+        on eventLoop: any EventLoop
     ) {
         self.device = device
         self.policy = policy
         self.ring = ring
         self.log = log
         self.server = server
+        self.control = control
         self.eventLoop = eventLoop
     }
 
@@ -45,7 +49,7 @@ final class MisplacedObjects: @unchecked Sendable {
             return zip(foreign, digests).filter { $0.1 != 0 }.map(\.0)
         }
         return found.flatMap { [self] partitions in
-            BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop) { [self] in
+            BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.pause) { [self] in
                 give(HashRange(partition: partitions[$0], partPower: ring.partPower), of: partitions[$0])
             }
         }.flatMapError { [eventLoop] _ in eventLoop.makeSucceededVoidFuture() }
@@ -79,6 +83,7 @@ final class MisplacedObjects: @unchecked Sendable {
             }
         }
         return held.flatMap { [self] held in
+            _ = control.step(Int64(held.count))
             left += versions.count - held.count
             return evict(versions.filter { held.contains($0.hash) })
         }

@@ -1,3 +1,4 @@
+package import Daemon
 package import DeviceLog
 package import Logging
 package import NIOCore
@@ -35,6 +36,8 @@ package final class ObjectReplicator: @unchecked Sendable {
     private let logger: Logger
     private let rings: @Sendable () -> [UInt8: Ring]
     let fetcher: ObjectFetcher
+    /// Objects that are fetched, and objects that are given away.
+    package let control = WorkerControl(name: "object-replicator", unit: .objects)
     private var interval: TimeAmount
     private var scheduled: Scheduled<Void>?
     private var isRunning = false
@@ -75,6 +78,7 @@ package final class ObjectReplicator: @unchecked Sendable {
     package func stop() {
         eventLoop.execute { [self] in
             isStopped = true
+            control.stop()
             scheduled?.cancel()
             scheduled = nil
             server.fetchers.withLock { $0 = nil }
@@ -109,6 +113,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         current.differingPartitions = 0
         current.misplacedObjects = 0
         current.isComplete = true
+        control.beginPass(total: nil)
         let rings = rings()
         let work = server.devices.keys.sorted().flatMap { device in
             rings.keys.sorted().map { (device: device, policy: $0) }
@@ -122,6 +127,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         }.whenComplete { [self] _ in
             isRunning = false
             current.passes += 1
+            control.endPass()
             publish()
             for promise in promises { promise.succeed() }
             schedule(in: isWantedAgain ? .zero : interval)
@@ -157,6 +163,7 @@ package final class ObjectReplicator: @unchecked Sendable {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
+            control.note(activity: "compares device \(device) with \(other)")
             let comparison = PairComparison(
                 own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
                 workers: server.workers, on: eventLoop
@@ -185,9 +192,13 @@ package final class ObjectReplicator: @unchecked Sendable {
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
     ) -> EventLoopFuture<Bool> {
         var failures = 0
-        return BoundedTasks.run(versions.count, width: 32, on: eventLoop) { [self] index in
-            fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map { outcome in
-                if case .failed = outcome { failures += 1 }
+        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.pause) { [self] index in
+            _ = control.step(1)
+            return fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map {
+                [control] outcome in
+                guard case .failed(let failure) = outcome else { return }
+                failures += 1
+                control.note(error: "from device \(source): \(failure.reason) \(failure.detail)")
             }.nonisolated()
         }.assumeIsolated().map { [self] in
             current.failedFetches += Int64(failures)
@@ -198,8 +209,9 @@ package final class ObjectReplicator: @unchecked Sendable {
     private func giveAway(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
     ) -> EventLoopFuture<Void> {
+        control.note(activity: "gives away what does not belong on device \(device)")
         let misplaced = MisplacedObjects(
-            device: device, policy: policy, ring: ring, log: log, server: server, on: eventLoop)
+            device: device, policy: policy, ring: ring, log: log, server: server, control: control, on: eventLoop)
         return misplaced.run().map { [self] in
             current.evictedObjects += Int64(misplaced.evicted)
             current.misplacedObjects += Int64(misplaced.left)
@@ -249,6 +261,17 @@ extension Ring {
             }
         }
         return partitions
+    }
+}
+
+extension WorkerControl {
+    /// For `BoundedTasks`: how long to wait until the next step.
+    func pause() -> TimeAmount? {
+        switch step(0) {
+        case .proceed, .stop: nil
+        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
+        case .paused: .milliseconds(500)
+        }
     }
 }
 

@@ -7,17 +7,21 @@ package final class BoundedTasks: @unchecked Sendable {
     private let eventLoop: any EventLoop
     private let count: Int
     private let width: Int
+    private let pause: () -> TimeAmount?
     private let body: (Int) -> EventLoopFuture<Void>
     private let promise: EventLoopPromise<Void>
     private var next = 0
     private var underWay = 0
+    private var isPausing = false
 
     private init(
-        _ count: Int, _ width: Int, _ eventLoop: any EventLoop, _ body: @escaping (Int) -> EventLoopFuture<Void>
+        _ count: Int, _ width: Int, _ eventLoop: any EventLoop, _ pause: @escaping () -> TimeAmount?,
+        _ body: @escaping (Int) -> EventLoopFuture<Void>
     ) {
         self.eventLoop = eventLoop
         self.count = count
         self.width = width
+        self.pause = pause
         self.body = body
         promise = eventLoop.makePromise()
     }
@@ -26,11 +30,13 @@ package final class BoundedTasks: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - width: tasks at once.
+    ///   - pause: asked before each task: nil begins it, a time is waited for, and then it is asked again.
     ///   - body: begins one, on the event loop.
     package static func run(
-        _ count: Int, width: Int, on eventLoop: any EventLoop, _ body: @escaping (Int) -> EventLoopFuture<Void>
+        _ count: Int, width: Int, on eventLoop: any EventLoop, pause: @escaping () -> TimeAmount? = { nil },
+        _ body: @escaping (Int) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<Void> {
-        let tasks = BoundedTasks(count, width, eventLoop, body)
+        let tasks = BoundedTasks(count, width, eventLoop, pause, body)
         tasks.goOn()
         return tasks.promise.futureResult
     }
@@ -40,7 +46,15 @@ package final class BoundedTasks: @unchecked Sendable {
             if underWay == 0 { promise.succeed() }
             return
         }
-        while underWay < width, next < count {
+        while underWay < width, next < count, !isPausing {
+            if let time = pause() {
+                isPausing = true
+                eventLoop.scheduleTask(in: time) { [self] in
+                    isPausing = false
+                    goOn()
+                }
+                return
+            }
             let index = next
             next += 1
             underWay += 1
