@@ -2,10 +2,13 @@ package import DeviceLog
 package import Logging
 package import NIOPosix
 package import StorageWire
+import Synchronization
 
 /// Serves the listings on the devices of this node: containers, whose rows are objects, and accounts, whose rows are containers.
 package final class ContainerServer: StorageHandler {
-    let devices: [UInt16: DeviceLog]
+    private let open: Mutex<[UInt16: DeviceLog]>
+    /// The open devices by their id in the rings.
+    var devices: [UInt16: DeviceLog] { open.withLock { $0 } }
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
     let logger: Logger
@@ -18,11 +21,14 @@ package final class ContainerServer: StorageHandler {
     package init(
         devices: [UInt16: DeviceLog], workers: NIOThreadPool, sinks: EventLoopSinks, logger: Logger
     ) {
-        self.devices = devices
+        open = Mutex(devices)
         self.workers = workers
         self.sinks = sinks
         self.logger = logger
     }
+
+    /// Serves other devices from now on.
+    package func use(devices: [UInt16: DeviceLog]) { open.withLock { $0 = devices } }
 
     package func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
@@ -32,7 +38,7 @@ package final class ContainerServer: StorageHandler {
         case .readTable(let table): readTable(table, call: call)
         case .listTable(let list): listTable(list, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .status:
+            .status, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }

@@ -48,6 +48,13 @@ final class EchoHandler: StorageHandler {
             let table = TableReply(head: nil, sums: [], digest: 1, lastChange: .never)
             call.reply(.listing(ListingReply(table: table, count: message.limit, entries: entries)))
         case .status: call.reply(.status(NodeStatus(devices: [])))
+        case .prepareMap(let message): call.reply(.mapRefused(message.ballot))
+        case .acceptMap: call.reply(.mapAccepted)
+        case .learnMap(let message):
+            call.reply(.mapStanding(MapStanding(node: [1], version: message.version, clock: 2)))
+        case .readMap(let version):
+            call.reply(.map(MapStanding(node: [1], version: version + 1, clock: 2), ByteBuffer(bytes: [3])))
+        case .changeMap(let change): call.reply(.mapChanged(change))
         }
     }
 

@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 14
-    static let replyKinds = 16
+    static let requestKinds = 19
+    static let replyKinds = 22
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -63,7 +63,12 @@ struct RandomMessages {
                     table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100), endMarker: bytes(100),
                     prefix: bytes(100), delimiter: bytes(4), reverse: flag(), includesDeleted: flag(),
                     omitsSubdirectories: flag()))
-        default: .status
+        case 13: .status
+        case 14: .prepareMap(PrepareMap(version: integer(), ballot: ballot()))
+        case 15: .acceptMap(AcceptMap(version: integer(), ballot: ballot(), value: buffer(70_000)))
+        case 16: .learnMap(DecidedMap(version: integer(), value: buffer(70_000)))
+        case 17: .readMap(newerThan: integer())
+        default: .changeMap(buffer(500))
         }
     }
 
@@ -88,11 +93,19 @@ struct RandomMessages {
         case 12: .tableStored(created: flag())
         case 13: listing()
         case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
+        case 15: .mapPromised(MapPromise(accepted: nil))
+        case 16: .mapPromised(MapPromise(accepted: AcceptedMap(ballot: ballot(), value: buffer(70_000))))
+        case 17: .mapAccepted
+        case 18: .mapRefused(ballot())
+        case 19: .mapStanding(standing())
+        case 20: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
     }
 
+    mutating func ballot() -> MapBallot { MapBallot(round: integer(), node: bytes(64)) }
+    mutating func standing() -> MapStanding { MapStanding(node: bytes(64), version: integer(), clock: integer()) }
     mutating func row() -> TableRow {
         TableRow(
             name: bytes(300), timestamp: timestamp(), deleted: flag(), policy: integer(), bytes: length(),

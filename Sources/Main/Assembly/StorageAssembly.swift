@@ -1,3 +1,4 @@
+import ClusterMap
 import ContainerServer
 import Daemon
 import DeviceLog
@@ -14,11 +15,18 @@ import Synchronization
 /// The devices of this node and everything that serves them.
 final class StorageAssembly: Sendable {
     let handler: NodeHandler
-    private let logs: [UInt16: DeviceLog]
+    private let clusterID: String
+    private let logger: Logger
+    private let open: Mutex<Open>
     private let updater: Updater
     private let reporter: AccountReporter
 
-    struct Device: Sendable {
+    private struct Open {
+        var devices: [Device] = []
+        var logs: [UInt16: DeviceLog] = [:]
+    }
+
+    struct Device: Equatable, Sendable {
         var id: UInt16
         var name: String
         var directory: String
@@ -26,23 +34,25 @@ final class StorageAssembly: Sendable {
 
     /// Opens all devices at once: each recovers on a thread of its own.
     init(
-        devices: [Device], clusterID: String, rings: ClusterRings, nodes: any NodeDirectory,
+        devices: [Device], clusterID: String, rings: CurrentRings, nodes: any NodeDirectory,
         group: any EventLoopGroup, workers: NIOThreadPool, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
         let logs = try Self.open(devices, clusterID: clusterID, logger: logger)
-        self.logs = logs
+        self.clusterID = clusterID
+        self.logger = logger
+        open = Mutex(Open(devices: devices, logs: logs))
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
         handler = NodeHandler(
-            objects: objects, containers: containers, logs: logs,
-            names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
+            objects: objects, containers: containers, logs: logs, names: Self.names(devices))
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
-            rowTarget: { rings.rowTarget(of: $0, onDevice: $1) }, replicas: { rings.replicas(of: $0, container: $1) })
+            rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
+            replicas: { rings.now.replicas(of: $0, container: $1) })
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
-            rings.accountTarget(of: $0, table: $1)
+            rings.now.accountTarget(of: $0, table: $1)
         }
     }
 
@@ -57,7 +67,34 @@ final class StorageAssembly: Sendable {
     func close() {
         updater.stop()
         reporter.stop()
-        for log in logs.values { log.close() }
+        for log in open.withLock({ Array($0.logs.values) }) { log.close() }
+    }
+
+    /// Opens what has come and closes what has gone, so that these devices are served. Blocks.
+    ///
+    /// - Throws: `CommandError` when a device can't be opened; the others are served all the same.
+    func serve(_ devices: [Device]) throws {
+        try open.withLock { open in
+            let kept = open.devices.filter { devices.contains($0) }
+            let gone = open.devices.filter { !kept.contains($0) }
+            let leaving = gone.compactMap { open.logs[$0.id] }
+            let logs = open.logs.filter { id, _ in kept.contains { $0.id == id } }
+            // Nobody may find a device that is being closed.
+            handler.use(logs, names: Self.names(kept))
+            for log in leaving { log.close() }
+            open = Open(devices: kept, logs: logs)
+            for device in devices where !kept.contains(device) {
+                let opened = try Self.open([device], clusterID: clusterID, logger: logger)
+                open.devices.append(device)
+                open.logs.merge(opened) { $1 }
+                handler.use(open.logs, names: Self.names(open.devices))
+                logger.notice("A device is served", metadata: ["device": "\(device.name)", "id": "\(device.id)"])
+            }
+        }
+    }
+
+    private static func names(_ devices: [Device]) -> [UInt16: String] {
+        Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) })
     }
 
     /// A device without its file beside others that have theirs is new, or its disk is not mounted.
@@ -107,14 +144,19 @@ final class StorageAssembly: Sendable {
 final class NodeHandler: StorageHandler {
     private let objects: ObjectServer
     private let containers: ContainerServer
-    private let logs: [UInt16: DeviceLog]
-    private let names: [UInt16: String]
+    private let devices: Mutex<(logs: [UInt16: DeviceLog], names: [UInt16: String])>
 
     init(objects: ObjectServer, containers: ContainerServer, logs: [UInt16: DeviceLog], names: [UInt16: String]) {
         self.objects = objects
         self.containers = containers
-        self.logs = logs
-        self.names = names
+        devices = Mutex((logs, names))
+    }
+
+    /// Serves other devices from now on.
+    func use(_ logs: [UInt16: DeviceLog], names: [UInt16: String]) {
+        devices.withLock { $0 = (logs, names) }
+        objects.use(devices: logs)
+        containers.use(devices: logs)
     }
 
     func handle(_ request: StorageRequest, call: ServerCall) {
@@ -125,20 +167,22 @@ final class NodeHandler: StorageHandler {
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
+        case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            call.reply(.failed(StorageFailure(.refused, "the rings of this node are files: it has no map")))
         }
     }
 
     func ended(_ call: ServerCall) { objects.ended(call) }
 
     func status() -> NodeStatus {
-        NodeStatus(devices: logs.keys.sorted().map { deviceStatus($0) })
+        NodeStatus(devices: devices.withLock { $0.logs.keys.sorted() }.map { deviceStatus($0) })
     }
 
     func deviceStatus(_ id: UInt16) -> DeviceStatus {
-        let log = logs[id]
+        let (log, name) = devices.withLock { ($0.logs[id], $0.names[id]) }
         let statistics = log?.statistics() ?? DeviceStatistics()
         return DeviceStatus(
-            device: id, name: names[id] ?? "",
+            device: id, name: name ?? "",
             state: statistics.isReadOnly ? "read-only" : statistics.isFull ? "full" : "ok",
             totalBytes: statistics.totalBytes, freeBytes: statistics.freeBytes, objects: statistics.objects,
             tombstones: statistics.tombstones, rows: statistics.rows, liveBytes: statistics.liveBytes,
@@ -155,6 +199,8 @@ struct ClusterRings: Sendable {
     var account: Ring
     var container: Ring
     var object: Ring
+    /// The rings before the last change.
+    var previous: PerRing<Ring>? = nil
 
     /// The container replica that the object replica on a device tells of its writes: the one of the same index.
     func rowTarget(of head: ObjectHead, onDevice device: UInt16) -> RowTarget? {
@@ -185,7 +231,18 @@ struct ClusterRings: Sendable {
     }
 }
 
-/// Devices by the node that has them. The table is set once, when all parts of the process are there.
+/// The rings as they are now, for workers that outlive them.
+final class CurrentRings: Sendable {
+    private let rings: Mutex<ClusterRings>
+
+    init(_ rings: ClusterRings) { self.rings = Mutex(rings) }
+
+    var now: ClusterRings { rings.withLock { $0 } }
+
+    func set(_ new: ClusterRings) { rings.withLock { $0 = new } }
+}
+
+/// Devices by the node that has them. The table is replaced when the cluster changes.
 final class NodeTable: NodeDirectory {
     private let nodes = Mutex<[(any StorageNode)?]>([])
 

@@ -52,7 +52,7 @@ struct StorageCommand: ParsableCommand {
                 StorageAssembly.Device(
                     id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
             },
-            clusterID: identity.clusterID, rings: rings, nodes: nodes, group: process.group,
+            clusterID: identity.clusterID, rings: CurrentRings(rings), nodes: nodes, group: process.group,
             workers: process.workers, logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,

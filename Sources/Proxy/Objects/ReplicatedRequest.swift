@@ -105,7 +105,7 @@ extension StorageRequest {
             update.row = nil
             return .updateObject(update)
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
-            .readTable, .listTable, .status:
+            .readTable, .listTable, .status, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             return self
         }
     }

@@ -70,6 +70,21 @@ package struct RingBuilder: Sendable {
         noteChange()
     }
 
+    /// Changes where a device is. What it holds stays with it until a rebalance finds a better place for the replicas.
+    package mutating func place(_ id: Int, region: Int, zone: Int, ip: String, port: Int) throws(RingBuilderError) {
+        try requireDevice(id)
+        guard var device = devices[id] else { return }
+        device.region = region
+        device.zone = zone
+        device.ip = ip
+        device.port = port
+        device.replicationIP = ip
+        device.replicationPort = port
+        guard device != devices[id] else { return }
+        devices[id] = device
+        noteChange()
+    }
+
     /// Marks a device for removal: the next rebalance moves everything it holds at once, as after a failure.
     package mutating func remove(_ id: Int) throws(RingBuilderError) {
         try requireDevice(id)

@@ -18,6 +18,12 @@ extension StorageReply {
         case listing = 14
         case status = 15
         case failed = 16
+        case mapPromised = 32
+        case mapAccepted = 33
+        case mapRefused = 34
+        case mapStanding = 35
+        case map = 36
+        case mapChanged = 37
     }
 
     private var kind: Kind {
@@ -38,6 +44,12 @@ extension StorageReply {
         case .listing: .listing
         case .status: .status
         case .failed: .failed
+        case .mapPromised: .mapPromised
+        case .mapAccepted: .mapAccepted
+        case .mapRefused: .mapRefused
+        case .mapStanding: .mapStanding
+        case .map: .map
+        case .mapChanged: .mapChanged
         }
     }
 
@@ -50,7 +62,7 @@ extension StorageReply {
         case .superseded(let timestamp), .conditionFailed(let timestamp), .baseMismatch(let timestamp),
             .tombstone(let timestamp):
             buffer.write(timestamp)
-        case .absent, .notEmpty: break
+        case .absent, .notEmpty, .mapAccepted: break
         case .object(let message): return message.encode(into: &buffer)
         case .body(let bytes): return bytes
         case .policyConflict(let policy): buffer.writeInteger(policy)
@@ -59,6 +71,13 @@ extension StorageReply {
         case .listing(let message): return message.encode(into: &buffer)
         case .status(let message): message.encode(into: &buffer)
         case .failed(let message): message.encode(into: &buffer)
+        case .mapPromised(let message): return message.encode(into: &buffer)
+        case .mapRefused(let ballot): ballot.encode(into: &buffer)
+        case .mapStanding(let standing): standing.encode(into: &buffer)
+        case .map(let standing, let value):
+            standing.encode(into: &buffer)
+            return value
+        case .mapChanged(let result): return result
         }
         return nil
     }
@@ -88,6 +107,12 @@ extension StorageReply {
         case .listing: self = .listing(try ListingReply(from: &reader))
         case .status: self = .status(try NodeStatus(from: &reader))
         case .failed: self = .failed(try StorageFailure(from: &reader))
+        case .mapPromised: self = .mapPromised(try MapPromise(from: &reader))
+        case .mapAccepted: self = .mapAccepted
+        case .mapRefused: self = .mapRefused(try MapBallot(from: &reader))
+        case .mapStanding: self = .mapStanding(try MapStanding(from: &reader))
+        case .map: self = .map(try MapStanding(from: &reader), reader.rest())
+        case .mapChanged: self = .mapChanged(reader.rest())
         }
         try reader.expectEnd()
     }

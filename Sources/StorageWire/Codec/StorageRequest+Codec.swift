@@ -26,6 +26,11 @@ extension StorageRequest {
         case readTable = 12
         case listTable = 13
         case status = 14
+        case prepareMap = 32
+        case acceptMap = 33
+        case learnMap = 34
+        case readMap = 35
+        case changeMap = 36
     }
 
     private var kind: Kind {
@@ -44,6 +49,11 @@ extension StorageRequest {
         case .readTable: .readTable
         case .listTable: .listTable
         case .status: .status
+        case .prepareMap: .prepareMap
+        case .acceptMap: .acceptMap
+        case .learnMap: .learnMap
+        case .readMap: .readMap
+        case .changeMap: .changeMap
         }
     }
 
@@ -65,6 +75,11 @@ extension StorageRequest {
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
         case .status: break
+        case .prepareMap(let message): message.encode(into: &buffer)
+        case .acceptMap(let message): return message.encode(into: &buffer)
+        case .learnMap(let message): return message.encode(into: &buffer)
+        case .readMap(let version): buffer.writeInteger(version)
+        case .changeMap(let change): return change
         }
         return nil
     }
@@ -92,6 +107,11 @@ extension StorageRequest {
         case .readTable: self = .readTable(try reader.tableAddress())
         case .listTable: self = .listTable(try ListTable(from: &reader))
         case .status: self = .status
+        case .prepareMap: self = .prepareMap(try PrepareMap(from: &reader))
+        case .acceptMap: self = .acceptMap(try AcceptMap(from: &reader))
+        case .learnMap: self = .learnMap(try DecidedMap(from: &reader))
+        case .readMap: self = .readMap(newerThan: try reader.integer())
+        case .changeMap: self = .changeMap(reader.rest())
         }
         try reader.expectEnd()
     }

@@ -20,6 +20,14 @@ package enum StorageRequest: Sendable {
     case listTable(ListTable)
     /// What the devices of the node hold and how they are.
     case status
+    case prepareMap(PrepareMap)
+    case acceptMap(AcceptMap)
+    /// Tells a node of a newer map.
+    case learnMap(DecidedMap)
+    /// Asks for the map if it is newer than that version.
+    case readMap(newerThan: UInt64)
+    /// Asks a member to have the map changed; the change is JSON (`ClusterMap.MapChange`).
+    case changeMap(ByteBuffer)
 }
 
 /// The answers.
@@ -49,6 +57,16 @@ package enum StorageReply: Sendable {
     case tableStored(created: Bool)
     case listing(ListingReply)
     case status(NodeStatus)
+    case mapPromised(MapPromise)
+    case mapAccepted
+    /// A newer attempt has a promise.
+    case mapRefused(MapBallot)
+    /// The node's own map is not newer than the one that was asked about or told.
+    case mapStanding(MapStanding)
+    /// The node's map is newer than the one that was asked about or told.
+    case map(MapStanding, ByteBuffer)
+    /// What a change did, as JSON.
+    case mapChanged(ByteBuffer)
     case failed(StorageFailure)
 }
 
@@ -73,6 +91,8 @@ package struct StorageFailure: Error, Equatable, Sendable {
         case unreachable = 8
         /// The node is shutting down.
         case closing = 9
+        /// What was asked cannot be done as the cluster is; the detail says why, for who asked.
+        case refused = 32
     }
 
     package var reason: Reason

@@ -59,7 +59,7 @@ extension StorageRequest {
         case .openUpload: true
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
-            .deleteTable, .readTable, .listTable, .status:
+            .deleteTable, .readTable, .listTable, .status, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             false
         }
     }

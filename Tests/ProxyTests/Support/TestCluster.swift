@@ -146,7 +146,8 @@ private final class BothServers: StorageHandler {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject:
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status:
+        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .prepareMap, .acceptMap, .learnMap,
+            .readMap, .changeMap:
             containers.handle(request, call: call)
         }
     }

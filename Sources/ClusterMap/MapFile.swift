@@ -1,0 +1,98 @@
+package import Daemon
+import StorageWire
+import Synchronization
+
+/// The acceptor of one node on its disk, `DIR/cluster.map`: whatever it has answered survives a crash.
+///
+/// Blocks while it writes; not for event loops.
+package final class MapFile: Sendable {
+    private let path: String
+    private let acceptor: Mutex<MapAcceptor>
+
+    private static let magic = Array("RFACCEPT".utf8)
+    private static let format: UInt8 = 1
+    /// Two maps and a little.
+    private static let maximumFile = 4 << 20
+
+    /// Reads the file; without one nothing has been decided yet.
+    ///
+    /// - Throws: `ClusterMapError` when it is damaged, `FileError` when it can't be read.
+    package init(path: String) throws {
+        self.path = path
+        guard let bytes = try AtomicFile.read(path, limit: Self.maximumFile) else {
+            acceptor = Mutex(MapAcceptor())
+            return
+        }
+        do throws(ClusterMapError) { acceptor = Mutex(try Self.decode(bytes)) } catch {
+            throw ClusterMapError("\(path): \(error)")
+        }
+    }
+
+    /// What is known now.
+    package var current: MapAcceptor { acceptor.withLock { $0 } }
+
+    /// Lets the acceptor take a message and makes what it then knows durable.
+    ///
+    /// - Throws: `FileError`; then it has forgotten the message, and nothing must be answered.
+    package func update<Result: Sendable>(_ body: (inout MapAcceptor) -> Result) throws(FileError) -> Result {
+        try acceptor.withLock { acceptor throws(FileError) in
+            var next = acceptor
+            let result = body(&next)
+            if next != acceptor {
+                try AtomicFile.write(Self.encode(next), to: path, mode: 0o600)
+                acceptor = next
+            }
+            return result
+        }
+    }
+
+    static func encode(_ acceptor: MapAcceptor) -> [UInt8] {
+        var bytes = magic + [format]
+        bytes.append(number: acceptor.version)
+        bytes.append(block: acceptor.value)
+        bytes.append(ballot: acceptor.promised)
+        bytes.append(ballot: acceptor.accepted?.ballot)
+        bytes.append(block: acceptor.accepted?.value ?? [])
+        return bytes
+    }
+
+    static func decode(_ bytes: [UInt8]) throws(ClusterMapError) -> MapAcceptor {
+        var reader = BlockReader(bytes)
+        guard try reader.take(magic.count) == magic, try reader.take(1) == [format] else {
+            throw ClusterMapError("not a map file of this version")
+        }
+        let version = try reader.number()
+        let value = try reader.block()
+        let promised = try reader.ballot()
+        let ballot = try reader.ballot()
+        let accepted = try reader.block()
+        guard reader.isAtEnd else { throw ClusterMapError("bytes are left over") }
+        return MapAcceptor(
+            version: version, value: value, promised: promised,
+            accepted: ballot.map { MapAcceptor.Accepted(ballot: $0, value: accepted) })
+    }
+}
+
+extension BlockReader {
+    fileprivate mutating func number() throws(ClusterMapError) -> UInt64 {
+        try take(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// A node id, empty for no ballot, and the round.
+    fileprivate mutating func ballot() throws(ClusterMapError) -> MapBallot? {
+        let node = try block()
+        let round = try number()
+        return node.isEmpty ? nil : MapBallot(round: round, node: node)
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(number: UInt64) {
+        for shift in stride(from: UInt64(56), through: 0, by: -8) { append(UInt8(truncatingIfNeeded: number >> shift)) }
+    }
+
+    fileprivate mutating func append(ballot: MapBallot?) {
+        append(block: ballot?.node ?? [])
+        append(number: ballot?.round ?? 0)
+    }
+}
