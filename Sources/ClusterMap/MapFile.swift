@@ -53,10 +53,22 @@ package final class MapFile: Sendable {
         bytes.append(ballot: acceptor.promised)
         bytes.append(ballot: acceptor.accepted?.ballot)
         bytes.append(block: acceptor.accepted?.value ?? [])
+        let checksum = checksum(bytes)
+        for shift in [24, 16, 8, 0] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: checksum >> shift)) }
         return bytes
     }
 
-    static func decode(_ bytes: [UInt8]) throws(ClusterMapError) -> MapAcceptor {
+    private static func checksum(_ bytes: [UInt8]) -> UInt32 {
+        var checksum = CRC32C()
+        bytes.withUnsafeBytes { checksum.update($0) }
+        return checksum.value
+    }
+
+    static func decode(_ file: [UInt8]) throws(ClusterMapError) -> MapAcceptor {
+        let bytes = Array(file.dropLast(4))
+        guard file.count > 4, checksum(bytes) == file.suffix(4).reduce(0, { $0 << 8 | UInt32($1) }) else {
+            throw ClusterMapError("the map file is damaged")
+        }
         var reader = BlockReader(bytes)
         guard try reader.take(magic.count) == magic, try reader.take(1) == [format] else {
             throw ClusterMapError("not a map file of this version")

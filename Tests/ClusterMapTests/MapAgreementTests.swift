@@ -25,9 +25,11 @@ struct MapAgreementTests {
         #expect(member.prepare(version: 6, ballot(9)) == .behind(version: 4))
         #expect(member.accept(version: 6, ballot(9), [6]) == .behind(version: 4))
         #expect(member.promised == nil)
-        #expect(!member.learn(version: 4, [9]))
+        let isNews = member.learn(version: 4, [9])
+        #expect(!isNews)
         _ = member.accept(version: 5, ballot(1), [5])
-        #expect(member.learn(version: 7, [7]))
+        let isNewer = member.learn(version: 7, [7])
+        #expect(isNewer)
         #expect(member == MapAcceptor(version: 7, value: [7]))
     }
 

@@ -55,20 +55,23 @@ struct JoinAnswer {
     var identity: ClusterIdentity
     /// The file of the users, as it is.
     var users: [UInt8]
+    /// The key of the first user, if the node that answers still has it.
+    var firstKey: [UInt8]?
     /// Members to ask, who answered first.
     var members: [Member]
 
     static let maximumBody = 4 << 20
 
-    init(identity: ClusterIdentity, users: [UInt8], members: [Member]) {
+    init(identity: ClusterIdentity, users: [UInt8], firstKey: [UInt8]?, members: [Member]) {
         self.identity = identity
         self.users = users
+        self.firstKey = firstKey
         self.members = members
     }
 
     func sealed(for request: JoinRequest, token: JoinToken, nonce: [UInt8]) throws -> [UInt8] {
         let secret = JSONValue.object([
-            JSONMember("identity", identity.json), .hex("users", users),
+            JSONMember("identity", identity.json), .hex("users", users), .hex("first_key", firstKey ?? []),
             JSONMember(
                 "members",
                 .array(
@@ -91,6 +94,7 @@ struct JoinAnswer {
         else { throw CommandError("the answer does not come from the cluster that made the token") }
         self.identity = identity
         self.users = users
+        firstKey = secret.bytes("first_key").flatMap { $0.isEmpty ? nil : $0 }
         members = (secret["members"]?.array ?? []).compactMap { member in
             guard let host = member["host"]?.string, let port = member["port"]?.integer, (1...65_535).contains(port)
             else { return nil }

@@ -72,7 +72,7 @@ final class JoinService: Sendable {
         let first = map.nodes.filter { $0.id == self.map.nodeID }
         let others = map.nodes.filter { $0.id != self.map.nodeID }
         let answer = JoinAnswer(
-            identity: identity, users: users,
+            identity: identity, users: users, firstKey: try ReadyLine.firstKey(in: directory),
             members: (first + others).map { JoinAnswer.Member(host: $0.host, port: $0.storagePort) })
         return try answer.sealed(
             for: request, token: token, nonce: try RandomBytes.make(JoinToken.nonceLength))

@@ -65,7 +65,8 @@ final class MapService: Sendable {
         file = try MapFile(path: path)
         let known = file.current
         if known.version > 0 {
-            let map = try ClusterMap(decoding: known.value)
+            let map: ClusterMap
+            do { map = try ClusterMap(decoding: known.value) } catch { throw CommandError("\(path): \(error)") }
             state.withLock { $0.map = map }
             connect(map)
         }

@@ -71,6 +71,7 @@ final class Member: Sendable {
     func serve(_ places: MemberOptions.Places, process: ServerProcess) throws {
         let node = try node()
         guard let map = map.map else { return }
+        try checkBuilders(map)
         try writeRings(map)
         let rings = CurrentRings(ClusterRings(map: map, hasher: identity.hasher))
         let storage = try StorageAssembly(
@@ -117,6 +118,26 @@ final class Member: Sendable {
                 id: UInt16(truncatingIfNeeded: device.id), name: device.name,
                 directory: device.path.hasPrefix("/") ? device.path : directory.file(device.path))
         }.sorted { $0.id < $1.id }
+    }
+
+    /// A builder that is newer than the map was changed by hand, and whoever did that expects it to count.
+    private func checkBuilders(_ map: ClusterMap) throws {
+        for (name, builder) in zip(PerRing<RingBuilder>.names, map.builders.all) {
+            let path = directory.file("\(name).builder")
+            guard let bytes = try AtomicFile.read(path, limit: RingFile.Limit.fileBytes) else { continue }
+            let file: RingBuilder
+            do { file = try BuilderFile.decode(bytes) } catch {
+                logger.warning(
+                    "A builder file is damaged; it is written again from the map",
+                    metadata: ["file": "\(path)", "error": "\(error)"])
+                continue
+            }
+            guard file.version <= builder.version else {
+                throw CommandError(
+                    "\(path) was changed by hand (version \(file.version), that of the cluster map is \(builder.version)), "
+                        + "which has no effect on a running cluster: remove the file, and use `ringfort device` instead")
+            }
+        }
     }
 
     /// Copies for `ringfort ring` and OpenStack's tools; the map is what counts.

@@ -55,6 +55,7 @@ struct JoinCommand: ParsableCommand {
         var file = try MemberFile.openOrCreate(directory)
         let places = places.settle(&file, listen: server.givenListen)
         let member: Member
+        var firstKey: [UInt8]?
         if let identity = try directory.load() {
             member = try Member(
                 directory: directory, identity: identity, nodeID: file.node, places: places, process: process)
@@ -66,11 +67,12 @@ struct JoinCommand: ParsableCommand {
             try becomeMember(member, token, answer, places)
             try AtomicFile.write(answer.users, to: directory.file("users.json"), mode: 0o600)
             try directory.write(answer.identity)
+            firstKey = answer.firstKey
         }
         file.storagePort = member.storagePort
         try file.write(to: directory)
         try MemberRun(member: member, places: places, process: process).run(
-            firstKey: nil, data: data, json: server.json)
+            firstKey: firstKey, data: data, json: server.json)
     }
 
     private func parsedToken() throws -> JoinToken {

@@ -151,15 +151,18 @@ struct ReadyLine {
         return isCompiler ? "python3 -m swiftclient.shell" : "swift"
     }
 
+    /// The key of the first user, as an earlier start has written it.
+    static func firstKey(in directory: ClusterDirectory) throws -> [UInt8]? {
+        let bytes = try AtomicFile.read(directory.file("credentials.env"), limit: 1 << 16) ?? []
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+            .first { $0.hasPrefix("export ST_KEY=") }.map { Array($0.utf8.dropFirst("export ST_KEY=".utf8.count)) }
+    }
+
     /// Written anew with each start, since the port may be another; the key of the first user is kept as it was.
     func writeCredentials(to directory: ClusterDirectory, firstKey: [UInt8]?) throws {
         let path = directory.file("credentials.env")
-        var key = firstKey.map { String(decoding: $0, as: UTF8.self) }
-        if key == nil, let old = try AtomicFile.read(path, limit: 1 << 16) {
-            key = String(decoding: old, as: UTF8.self).split(separator: "\n")
-                .first { $0.hasPrefix("export ST_KEY=") }.map { String($0.dropFirst("export ST_KEY=".count)) }
-        }
-        guard let key else { return }
+        guard let bytes = try firstKey ?? Self.firstKey(in: directory) else { return }
+        let key = String(decoding: bytes, as: UTF8.self)
         let text = """
             export ST_AUTH=\(url)/auth/v1.0
             export ST_USER=admin:admin
