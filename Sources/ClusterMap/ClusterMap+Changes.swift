@@ -9,17 +9,19 @@ extension ClusterMap {
     /// - Throws: `MapRefusal` with what is wrong and what to do.
     package func applying(_ change: MapChange, id: String, now: Int) throws(MapRefusal) -> ChangedMap {
         let nothing = PerRing(account: 0, container: 0, object: 0)
-        if recentChanges.contains(id) { return ChangedMap(map: self, moved: nothing) }
+        if recentChanges.contains(id) { return ChangedMap(map: self, moved: nothing, resting: nothing) }
         var next = self
         let mustRebalance = try next.make(change, now: now)
         next.version = version + 1
         next.usedTokens.removeAll { $0.expiry < now }
         next.recentChanges = Array((recentChanges + [id]).suffix(Limit.recentChanges))
-        guard mustRebalance else { return ChangedMap(map: next, moved: nothing) }
+        guard mustRebalance else { return ChangedMap(map: next, moved: nothing, resting: nothing) }
+        let mayRest = next.previous != nil
+        let resting = next.builders.map { mayRest ? $0.restingPartitions(now: now) : 0 }
         let moved: PerRing<Int>
         do { moved = try next.rebalance(now: now) } catch { throw MapRefusal("\(error)") }
         if moved.all.contains(where: { $0 > 0 }) { next.previous = rings }
-        return ChangedMap(map: next, moved: moved)
+        return ChangedMap(map: next, moved: moved, resting: resting)
     }
 
     /// - Returns: whether partitions should move.
@@ -54,7 +56,7 @@ extension ClusterMap {
             devices[index].state = .active
             devices[index].weight = weight
             try setWeight(weight, of: id)
-        case .rebalance: break
+        case .rebalance(let settled): if settled { previous = nil }
         }
         return true
     }
@@ -187,10 +189,14 @@ extension ClusterMap {
         builders = changed
     }
 
-    /// Lets one replica of a partition move (those of removed devices all at once), whenever it moved last.
+    /// Lets one replica of a partition move (those of removed devices all at once).
+    ///
+    /// Data of earlier changes may still be where the previous rings say: partitions that those have moved rest for `min_part_hours`, or a
+    /// majority of their replicas could be empty. When nothing is under way, every partition may move.
     private mutating func rebalance(now: Int) throws(RingBuilderError) -> PerRing<Int> {
+        let isSettled = previous == nil
         func rebalance(_ builder: inout RingBuilder, seed: UInt64) throws(RingBuilderError) -> Int {
-            builder.pretendMinPartHoursPassed()
+            if isSettled { builder.pretendMinPartHoursPassed() }
             return try builder.rebalance(now: now, seed: seed).movedParts
         }
         return PerRing(

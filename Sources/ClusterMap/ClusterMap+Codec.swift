@@ -30,7 +30,9 @@ extension ClusterMap {
         guard format == Self.format else { throw ClusterMapError("cluster map format \(format) is not known") }
         let json: JSONValue
         let text = try reader.block()
-        do { json = try JSONValue(parsing: text) } catch { throw ClusterMapError("the cluster map is damaged: \(error)") }
+        do { json = try JSONValue(parsing: text) } catch {
+            throw ClusterMapError("the cluster map is damaged: \(error)")
+        }
         var builders: [RingBuilder] = []
         for _ in PerRing<RingBuilder>.names {
             let block = try reader.block()

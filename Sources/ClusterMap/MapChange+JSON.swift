@@ -33,7 +33,7 @@ extension MapChange {
             return object("replace-device", [JSONMember("id", .integer(id)), JSONMember("path", .string(path))])
         case .setWeight(let id, let weight):
             return object("set-weight", [JSONMember("id", .integer(id)), JSONMember("weight", .number(weight))])
-        case .rebalance: return object("rebalance", [])
+        case .rebalance(let settled): return object("rebalance", [JSONMember("settled", .bool(settled))])
         }
     }
 
@@ -76,7 +76,7 @@ extension MapChange {
         case ("set-weight", let id?):
             guard let weight = json["weight"]?.double, weight >= 0, weight.isFinite else { return nil }
             self = .setWeight(id: id, weight: weight)
-        case ("rebalance", _): self = .rebalance
+        case ("rebalance", _): self = .rebalance(settled: json["settled"] == .bool(true))
         default: return nil
         }
     }

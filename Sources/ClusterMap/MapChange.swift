@@ -17,8 +17,9 @@ package enum MapChange: Equatable, Sendable {
     case replaceDevice(id: Int, path: String)
     /// Also ends draining.
     case setWeight(id: Int, weight: Double)
-    /// Moves what an earlier change could not move yet: of each partition one replica moves at a time.
-    case rebalance
+    /// Moves what an earlier change could not move yet. `settled` says that the data of all earlier changes is where it belongs, so that every
+    /// partition may move again.
+    case rebalance(settled: Bool)
 }
 
 /// A device that has no id yet.
@@ -46,9 +47,12 @@ package struct ChangedMap: Sendable {
     package var map: ClusterMap
     /// Replicas of partitions that get another device, by ring.
     package var moved: PerRing<Int>
+    /// Partitions that had to stay, since an earlier change has moved them and their data may be under way.
+    package var resting: PerRing<Int>
 
     package var result: ChangeResult {
-        ChangeResult(version: map.version, moved: moved.all, unmoved: map.builders.all.map(Self.unmoved))
+        ChangeResult(version: map.version, moved: moved.all, unmoved: map.builders.all.map(Self.unmoved),
+            resting: resting.all)
     }
 
     /// Replicas that are on devices without a weight.
@@ -65,24 +69,28 @@ package struct ChangeResult: Equatable, Sendable {
     package var moved: [Int]
     /// Replicas that still are on draining devices.
     package var unmoved: [Int]
+    /// Partitions that had to stay, since an earlier change has moved them.
+    package var resting: [Int]
 
-    package init(version: UInt64, moved: [Int], unmoved: [Int]) {
+    package init(version: UInt64, moved: [Int], unmoved: [Int], resting: [Int]) {
         self.version = version
         self.moved = moved
         self.unmoved = unmoved
+        self.resting = resting
     }
 
     package var json: JSONValue {
         .object([
             JSONMember("version", .integer(Int(version))), JSONMember("moved", Self.members(moved)),
-            JSONMember("unmoved", Self.members(unmoved)),
+            JSONMember("unmoved", Self.members(unmoved)), JSONMember("resting", Self.members(resting)),
         ])
     }
 
     package init?(json: JSONValue) {
         guard let version = json["version"]?.integer, version > 0 else { return nil }
         func numbers(_ name: String) -> [Int] { PerRing<Int>.names.compactMap { json[name]?[$0]?.integer } }
-        self.init(version: UInt64(version), moved: numbers("moved"), unmoved: numbers("unmoved"))
+        self.init(version: UInt64(version), moved: numbers("moved"), unmoved: numbers("unmoved"),
+            resting: numbers("resting"))
     }
 
     private static func members(_ numbers: [Int]) -> JSONValue {

@@ -7,7 +7,9 @@ import Synchronization
 /// Blocks while it writes; not for event loops.
 package final class MapFile: Sendable {
     private let path: String
-    private let acceptor: Mutex<MapAcceptor>
+    private let known: Mutex<MapAcceptor>
+    /// Held while a message is taken and written; who only reads does not wait for the disk.
+    private let turn = Mutex<Void>(())
 
     private static let magic = Array("RFACCEPT".utf8)
     private static let format: UInt8 = 1
@@ -20,27 +22,28 @@ package final class MapFile: Sendable {
     package init(path: String) throws {
         self.path = path
         guard let bytes = try AtomicFile.read(path, limit: Self.maximumFile) else {
-            acceptor = Mutex(MapAcceptor())
+            known = Mutex(MapAcceptor())
             return
         }
-        do throws(ClusterMapError) { acceptor = Mutex(try Self.decode(bytes)) } catch {
+        do throws(ClusterMapError) { known = Mutex(try Self.decode(bytes)) } catch {
             throw ClusterMapError("\(path): \(error)")
         }
     }
 
     /// What is known now.
-    package var current: MapAcceptor { acceptor.withLock { $0 } }
+    package var current: MapAcceptor { known.withLock { $0 } }
 
     /// Lets the acceptor take a message and makes what it then knows durable.
     ///
     /// - Throws: `FileError`; then it has forgotten the message, and nothing must be answered.
     package func update<Result: Sendable>(_ body: (inout MapAcceptor) -> Result) throws(FileError) -> Result {
-        try acceptor.withLock { acceptor throws(FileError) in
-            var next = acceptor
+        try turn.withLock { _ throws(FileError) in
+            let before = current
+            var next = before
             let result = body(&next)
-            if next != acceptor {
+            if next != before {
                 try AtomicFile.write(Self.encode(next), to: path, mode: 0o600)
-                acceptor = next
+                known.withLock { $0 = next }
             }
             return result
         }

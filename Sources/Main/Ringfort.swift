@@ -21,7 +21,8 @@ struct Ringfort: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self, StatusCommand.self, UserCommand.self, ObjectCommand.self, RingCommand.self,
+            UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self,
+            StatusCommand.self, UserCommand.self, ObjectCommand.self, RingCommand.self,
             StorageCommand.self, ProxyCommand.self,
         ])
 

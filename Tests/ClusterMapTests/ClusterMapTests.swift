@@ -15,7 +15,7 @@ struct ClusterMapTests {
             region: 1, zone: zone)
     }
 
-    static func token(_ id: String, node: String, expiry: Int = 2_000) -> UsedToken {
+    static func token(_ id: String, node: String, expiry: Int = 2_000_000) -> UsedToken {
         UsedToken(id: id, expiry: expiry, node: node)
     }
 
@@ -25,7 +25,7 @@ struct ClusterMapTests {
         for number in 1...4 {
             try builder.add(RingDevice(zone: number, ip: "127.0.0.1", port: 6200, device: "d\(number)", weight: 100))
         }
-        try builder.rebalance(now: 1_000)
+        try builder.rebalance(now: 1_000_000)
         return try ClusterMap.first(
             clusterID: "c", node: node(first, "a", zone: 1),
             builders: PerRing(account: builder, container: builder, object: builder))
@@ -34,7 +34,7 @@ struct ClusterMapTests {
     static func pair() throws -> ClusterMap {
         let device = NewDevice(name: "d1", path: "devices/d1", weight: 100)
         return try lone().applying(
-            .addNode(node(second, "bb"), devices: [device], token: token("t", node: second)), id: "x", now: 1_001
+            .addNode(node(second, "bb"), devices: [device], token: token("t", node: second)), id: "x", now: 1_000_001
         ).map
     }
 
@@ -74,9 +74,11 @@ struct ClusterMapTests {
         var before = try Self.pair()
         for name in ["d2", "d3"] {
             let device = NewDevice(name: name, path: name, weight: 100)
-            before = try before.applying(.addDevice(node: "bb", device), id: name, now: 1_002).map
+            before = try before.applying(.addDevice(node: "bb", device), id: name, now: 1_000_002).map
         }
-        let after = try before.applying(.drainNode(name: "a"), id: "y", now: 1_002)
+        before = try before.applying(.rebalance(settled: true), id: "s", now: 1_000_002).map
+        before.previous = nil
+        let after = try before.applying(.drainNode(name: "a"), id: "y", now: 1_000_002)
         #expect(after.moved.object > 0)
         let (old, new) = (before.rings.object, after.map.rings.object)
         for partition in 0..<old.partitionCount {
@@ -85,22 +87,42 @@ struct ClusterMapTests {
         }
     }
 
+    /// Two changes in a row leave a majority of every partition's replicas where they were before both.
+    @Test func partitionsOnTheirWayRest() throws {
+        let lone = try Self.lone()
+        let pair = try Self.pair()
+        let third = Self.node("00000000000000000000000000000003", "ccc")
+        let device = NewDevice(name: "d1", path: "devices/d1", weight: 100)
+        let change = MapChange.addNode(third, devices: [device], token: Self.token("u", node: third.id))
+        let both = try pair.applying(change, id: "y", now: 1_000_002)
+        #expect(both.moved.object > 0)
+        #expect(both.resting.object > 0)
+        let (old, new) = (lone.rings.object, both.map.rings.object)
+        for partition in 0..<old.partitionCount {
+            #expect(Set(old.primaries(of: partition)).intersection(new.primaries(of: partition)).count >= 2)
+        }
+        let settled = try both.map.applying(.rebalance(settled: true), id: "z", now: 1_000_003)
+        #expect(settled.moved.object > 0)
+        #expect(settled.resting.object == 0)
+    }
+
     @Test func aTokenIsGoodOnce() throws {
         let map = try Self.pair()
         let third = Self.node("00000000000000000000000000000003", "ccc")
         #expect(throws: MapRefusal.self) {
             try map.applying(
-                .addNode(third, devices: [], token: Self.token("t", node: third.id)), id: "y", now: 1_002)
+                .addNode(third, devices: [], token: Self.token("t", node: third.id)), id: "y", now: 1_000_002)
         }
         #expect(throws: MapRefusal.self) {
             try map.applying(
-                .addNode(third, devices: [], token: Self.token("u", node: third.id, expiry: 1_001)), id: "y", now: 1_002)
+                .addNode(third, devices: [], token: Self.token("u", node: third.id, expiry: 1_000_001)), id: "y", now: 1_000_002
+            )
         }
         let joined = try map.applying(
-            .addNode(third, devices: [], token: Self.token("u", node: third.id)), id: "y", now: 1_002)
+            .addNode(third, devices: [], token: Self.token("u", node: third.id)), id: "y", now: 1_000_002)
         #expect(joined.moved == PerRing(account: 0, container: 0, object: 0))
         // Forgotten when it could not be used any more.
-        let later = try joined.map.applying(.rebalance, id: "z", now: 3_000).map
+        let later = try joined.map.applying(.rebalance(settled: false), id: "z", now: 3_000_000).map
         #expect(later.usedTokens.isEmpty)
     }
 
@@ -110,18 +132,18 @@ struct ClusterMapTests {
         sameName.host = "10.9.9.9"
         #expect(throws: MapRefusal.self) {
             try map.applying(
-                .addNode(sameName, devices: [], token: Self.token("u", node: sameName.id)), id: "y", now: 1_002)
+                .addNode(sameName, devices: [], token: Self.token("u", node: sameName.id)), id: "y", now: 1_000_002)
         }
         #expect(throws: MapRefusal.self) {
             try map.applying(
-                .moveNode(id: Self.second, host: "10.0.0.1", storagePort: 6200, apiPort: 0), id: "y", now: 1_002)
+                .moveNode(id: Self.second, host: "10.0.0.1", storagePort: 6200, apiPort: 0), id: "y", now: 1_000_002)
         }
     }
 
     @Test func aChangeIsMadeOnce() throws {
         let map = try Self.pair()
-        let once = try map.applying(.setWeight(id: 4, weight: 50), id: "y", now: 1_002)
-        let twice = try once.map.applying(.setWeight(id: 4, weight: 50), id: "y", now: 1_003)
+        let once = try map.applying(.setWeight(id: 4, weight: 50), id: "y", now: 1_000_002)
+        let twice = try once.map.applying(.setWeight(id: 4, weight: 50), id: "y", now: 1_000_003)
         #expect(twice.map.version == once.map.version)
         #expect(twice.moved == PerRing(account: 0, container: 0, object: 0))
     }
@@ -129,27 +151,29 @@ struct ClusterMapTests {
     @Test func devicesComeAndGo() throws {
         var map = try Self.pair()
         let device = NewDevice(name: "d2", path: "/disks/d2", weight: 100)
-        map = try map.applying(.addDevice(node: "bb", device), id: "1", now: 1_002).map
+        map = try map.applying(.addDevice(node: "bb", device), id: "1", now: 1_000_002).map
         #expect(map.devices.last?.id == 5)
-        #expect(throws: MapRefusal.self) { try map.applying(.addDevice(node: "bb", device), id: "2", now: 1_003) }
+        #expect(throws: MapRefusal.self) { try map.applying(.addDevice(node: "bb", device), id: "2", now: 1_000_003) }
         #expect(throws: MapRefusal.self) {
-            try map.applying(.removeDevice(id: 5, force: false), id: "3", now: 1_004)
+            try map.applying(.removeDevice(id: 5, force: false), id: "3", now: 1_000_004)
         }
-        map = try map.applying(.drainDevice(id: 5), id: "4", now: 1_005).map
+        map = try map.applying(.rebalance(settled: true), id: "s", now: 1_000_004).map
+        map.previous = nil
+        map = try map.applying(.drainDevice(id: 5), id: "4", now: 1_000_005).map
         #expect(map.builders.all.allSatisfy { $0.partsByDevice[5] == 0 })
-        map = try map.applying(.removeDevice(id: 5, force: false), id: "5", now: 1_006).map
+        map = try map.applying(.removeDevice(id: 5, force: false), id: "5", now: 1_000_006).map
         #expect(map.builders.all.allSatisfy { $0.devices[5] == nil })
         // The number is not given again: old rings may still be in use.
-        map = try map.applying(.addDevice(node: "bb", device), id: "6", now: 1_007).map
+        map = try map.applying(.addDevice(node: "bb", device), id: "6", now: 1_000_007).map
         #expect(map.devices.last?.id == 6)
     }
 
     @Test func whatCannotBeIsRefused() throws {
         let map = try Self.lone()
-        #expect(throws: MapRefusal.self) { try map.applying(.removeNode(name: "a", force: true), id: "1", now: 1_002) }
-        #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "a"), id: "1", now: 1_002) }
-        #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "none"), id: "1", now: 1_002) }
-        #expect(throws: MapRefusal.self) { try map.applying(.drainDevice(id: 9), id: "1", now: 1_002) }
+        #expect(throws: MapRefusal.self) { try map.applying(.removeNode(name: "a", force: true), id: "1", now: 1_000_002) }
+        #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "a"), id: "1", now: 1_000_002) }
+        #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "none"), id: "1", now: 1_000_002) }
+        #expect(throws: MapRefusal.self) { try map.applying(.drainDevice(id: 9), id: "1", now: 1_000_002) }
     }
 
     @Test func changesTravelAsJSON() throws {
@@ -160,7 +184,7 @@ struct ClusterMapTests {
             .moveNode(id: node.id, host: "h", storagePort: 1, apiPort: 0), .drainNode(name: "bb"),
             .removeNode(name: "bb", force: true), .addDevice(node: "bb", device), .drainDevice(id: 1),
             .removeDevice(id: 1, force: false), .replaceDevice(id: 1, path: "/x"), .setWeight(id: 1, weight: 3),
-            .rebalance,
+            .rebalance(settled: true), .rebalance(settled: false),
         ]
         for change in changes {
             #expect(MapChange(json: try JSONValue(parsing: change.json.encoded)) == change)

@@ -14,6 +14,8 @@ struct MapChanger {
 
     /// After that the change is given up; its outcome may be open then.
     private static let patience = 8.0
+    /// So long a majority is looked for: a node that has just come back may not be known to be there yet.
+    private static let majorityPatience = 4.0
     private static let longestPause = 400
 
     init(_ service: MapService) { self.service = service }
@@ -21,7 +23,8 @@ struct MapChanger {
     /// - Throws: `MapRefusal` in words for who asked.
     func change(_ change: MapChange) throws -> ChangeResult {
         let id = String(decoding: ByteText.hex(try RandomBytes.make(8)), as: UTF8.self)
-        let end = MonotonicClock.system.nanoseconds + UInt64(Self.patience * 1e9)
+        let began = MonotonicClock.system.nanoseconds
+        let end = began + UInt64(Self.patience * 1e9)
         if case .addNode(let node, _, _) = change { try checkReachable(node) }
         var result: ChangeResult?
         var above: UInt64 = 0
@@ -30,7 +33,7 @@ struct MapChanger {
             guard map.node(service.nodeID) != nil else { throw MapRefusal("this node is not in the cluster any more") }
             if let result, map.recentChanges.contains(id) { return result }
             if case .addNode(let node, _, let token) = change, isThere(node, token, map) {
-                return ChangeResult(version: map.version, moved: [0, 0, 0], unmoved: [0, 0, 0])
+                return ChangeResult(version: map.version, moved: [0, 0, 0], unmoved: [0, 0, 0], resting: [0, 0, 0])
             }
             let changed = try map.applying(change, id: id, now: Int(WallClock.system.seconds))
             result = changed.result
@@ -49,7 +52,11 @@ struct MapChanger {
             case .outbid(let ballot):
                 above = max(above, ballot.round)
                 pause()
-            case .noMajority(let missing): throw noMajority(map, missing)
+            case .noMajority(let missing):
+                guard MonotonicClock.system.nanoseconds - began < UInt64(Self.majorityPatience * 1e9) else {
+                    throw noMajority(map, missing)
+                }
+                pause()
             case .wait, .accept, .teach: pause()
             }
         }
@@ -144,7 +151,8 @@ struct MapAttempt {
         let accepted = try service.decide { $0.accept(version: version, ballot, value) }
         action = proposal.receive(accepted, from: service.nodeID)
         guard action == .wait else { return action }
-        return try ask(.acceptMap(AcceptMap(version: version, ballot: ballot, value: ByteBuffer(bytes: value))), &proposal)
+        return try ask(
+            .acceptMap(AcceptMap(version: version, ballot: ballot, value: ByteBuffer(bytes: value))), &proposal)
     }
 
     private var prepare: StorageRequest { .prepareMap(PrepareMap(version: version, ballot: ballot)) }

@@ -30,7 +30,7 @@ final class MapService: Sendable {
     private struct State {
         var map: ClusterMap?
         var peers: [String: Peer] = [:]
-        var listeners: [@Sendable (ClusterMap) -> Void] = []
+        var listeners: [@Sendable () -> Void] = []
         /// Nodes whose clock was found wrong, so that each is reported once.
         var wrongClocks: Set<String> = []
         var isCorrecting = false
@@ -42,11 +42,12 @@ final class MapService: Sendable {
     private let file: MapFile
     private let credentials: WireCredentials
     private let state = Mutex(State())
-    /// One thread that writes the file, one that makes changes: the second waits for peers, and for the first.
+    /// One thread that writes the file, one that makes changes and waits for peers, and one on which listeners hear of maps.
     private let disk = NIOThreadPool(numberOfThreads: 1)
     private let changes = NIOThreadPool(numberOfThreads: 1)
-    /// Held while listeners hear of a map, so that they hear of the versions in order.
-    private let spreading = Mutex<UInt64>(0)
+    private let followers = NIOThreadPool(numberOfThreads: 1)
+    /// The newest version that was taken over.
+    private let taken = Mutex<UInt64>(0)
 
     static let answerTimeout = TimeAmount.seconds(2)
     private static let spreadInterval = TimeAmount.seconds(2)
@@ -72,6 +73,7 @@ final class MapService: Sendable {
         }
         disk.start()
         changes.start()
+        followers.start()
     }
 
     /// The newest map, `nil` before the node has one.
@@ -91,8 +93,8 @@ final class MapService: Sendable {
 
     var peers: [String: Peer] { state.withLock { $0.peers } }
 
-    /// Hears of every newer map from now on, on a thread that may block.
-    func onChange(_ listener: @escaping @Sendable (ClusterMap) -> Void) {
+    /// Called after every newer map from now on, on a thread that may block.
+    func onChange(_ listener: @escaping @Sendable () -> Void) {
         state.withLock { $0.listeners.append(listener) }
     }
 
@@ -136,6 +138,7 @@ final class MapService: Sendable {
     func close() {
         try? changes.syncShutdownGracefully()
         try? disk.syncShutdownGracefully()
+        try? followers.syncShutdownGracefully()
         for peer in peers.values { try? peer.remote.close().wait() }
     }
 
@@ -234,9 +237,9 @@ final class MapService: Sendable {
             throw ClusterMapError("version or cluster of a map are not what was said")
         }
         guard try file.update({ $0.learn(version: version, value) }) else { return false }
-        spreading.withLock { told in
-            guard version > told else { return }
-            told = version
+        taken.withLock { taken in
+            guard version > taken else { return }
+            taken = version
             state.withLock { $0.map = map }
             connect(map)
             logger.notice(
@@ -247,7 +250,10 @@ final class MapService: Sendable {
             if map.node(nodeID) == nil {
                 logger.warning("This node is not in the cluster any more; it can be stopped", metadata: [:])
             }
-            for listener in state.withLock({ $0.listeners }) { listener(map) }
+            followers.submit { [self] activity in
+                guard case .active = activity else { return }
+                for listener in state.withLock({ $0.listeners }) { listener() }
+            }
         }
         return true
     }

@@ -20,11 +20,14 @@ final class Member: Sendable {
     private let listener: StorageServer
     private let nodes = NodeTable()
     private let running = Mutex<Running?>(nil)
+    /// The version of the map that everything works with.
+    private let followed = Mutex<UInt64>(0)
     private let logger: Logger
 
     private struct Running {
         var rings: CurrentRings
         var storage: StorageAssembly
+        var metrics: DeviceMetrics
         var proxy: ProxyAssembly?
     }
 
@@ -81,7 +84,9 @@ final class Member: Sendable {
         nodes.set(self.map.nodes(local: local))
         door.open(storage.handler)
         try storage.start().wait()
-        try DeviceMetrics.register(storage.handler, on: process.registry)
+        let metrics = DeviceMetrics()
+        try metrics.register(storage.handler, on: process.registry)
+        followed.withLock { $0 = map.version }
         var proxy: ProxyAssembly?
         if node.role.hasAPI {
             proxy = try ProxyAssembly(
@@ -90,19 +95,31 @@ final class Member: Sendable {
                 joins: JoinService(directory: directory, identity: identity, map: self.map, workers: process.workers),
                 logger: process.logger)
         }
-        running.withLock { $0 = Running(rings: rings, storage: storage, proxy: proxy) }
-        self.map.onChange { [weak self] map in self?.follow(map, local: local) }
+        running.withLock { $0 = Running(rings: rings, storage: storage, metrics: metrics, proxy: proxy) }
+        let registry = process.registry
+        self.map.onChange { [weak self] in self?.follow(local: local, registry: registry) }
         // A change between the assembly and now was not heard.
-        if let newer = self.map.map, newer.version > map.version { follow(newer, local: local) }
+        follow(local: local, registry: registry)
         let apiPort = proxy.map { $0.listener.address.port ?? places.port } ?? 0
         self.map.start(at: MapService.Address(host: places.host, storagePort: storagePort, apiPort: apiPort))
     }
 
-    private func follow(_ map: ClusterMap, local: LocalNode) {
-        guard let running = running.withLock({ $0 }) else { return }
+    /// Takes over what the newest map says, unless that has been done.
+    private func follow(local: LocalNode, registry: MetricsRegistry) {
+        followed.withLock { version in
+            guard let map = map.map, map.version > version, let running = running.withLock({ $0 }) else { return }
+            version = map.version
+            follow(map, running, local: local, registry: registry)
+        }
+    }
+
+    private func follow(_ map: ClusterMap, _ running: Running, local: LocalNode, registry: MetricsRegistry) {
         let rings = ClusterRings(map: map, hasher: identity.hasher)
         nodes.set(self.map.nodes(local: local))
-        do { try running.storage.serve(localDevices(map)) } catch {
+        do {
+            try running.storage.serve(localDevices(map))
+            try running.metrics.register(running.storage.handler, on: registry)
+        } catch {
             logger.error("A device can't be served", metadata: ["error": "\(error)"])
         }
         running.rings.set(rings)
@@ -135,7 +152,8 @@ final class Member: Sendable {
             guard file.version <= builder.version else {
                 throw CommandError(
                     "\(path) was changed by hand (version \(file.version), that of the cluster map is \(builder.version)), "
-                        + "which has no effect on a running cluster: remove the file, and use `ringfort device` instead")
+                        + "which has no effect on a running cluster: remove the file, and use `ringfort device` instead"
+                )
             }
         }
     }

@@ -29,8 +29,9 @@ struct MemberFile: Equatable {
         return file
     }
 
-    private init(node: String, listen: String? = nil, advertise: String? = nil, port: Int? = nil, storagePort: Int? = nil)
-    {
+    private init(
+        node: String, listen: String? = nil, advertise: String? = nil, port: Int? = nil, storagePort: Int? = nil
+    ) {
         self.node = node
         self.listen = listen
         self.advertise = advertise

@@ -23,7 +23,8 @@ struct NodeFile {
     static func read(from directory: ClusterDirectory) throws -> NodeFile {
         guard let bytes = try AtomicFile.read(directory.file("node.json"), limit: 4096),
             let json = try? JSONValue(parsing: bytes), let process = json["process"]?.integer,
-            let host = json["host"]?.string, let port = json["storage_port"]?.integer, DirectoryLock.holder(of: directory.path) != nil
+            let host = json["host"]?.string, let port = json["storage_port"]?.integer,
+            DirectoryLock.holder(of: directory.path) != nil
         else {
             throw CommandError(
                 "no store is running on \(directory.path): start it with `ringfort up --data \(directory.path)`")

@@ -76,10 +76,13 @@ extension ChangeResult {
         if json { return Swift.print(self.json.text) }
         let moves = zip(PerRing<Int>.names, moved).map { "\($0) \($1)" }.joined(separator: ", ")
         Swift.print("\(done) (map version \(version)). Replicas of partitions that move: \(moves).")
-        let left = unmoved.reduce(0, +)
-        guard left > 0 else { return }
-        Swift.print(
-            "\(left) more are on draining devices: of each partition one replica moves at a time. When the data has moved, "
-                + "run `ringfort node rebalance`.")
+        let (left, waiting) = (unmoved.reduce(0, +), resting.reduce(0, +))
+        if left > 0 { Swift.print("\(left) are still on draining devices: of each partition one replica moves at a time.") }
+        if waiting > 0 {
+            Swift.print("\(waiting) partitions stayed: an earlier change has moved them, and their data may be under way.")
+        }
+        if left + waiting > 0 {
+            Swift.print("When all data has moved, `ringfort node rebalance --settled` goes on from here.")
+        }
     }
 }

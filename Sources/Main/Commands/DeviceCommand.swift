@@ -105,8 +105,10 @@ struct DeviceCommand: ParsableCommand {
 
         func run() throws {
             let device = try NewDevice(folder: path, weight: try DeviceCommand.checked(weight))
-            let node = try MemberFile.openOrCreate(ClusterDirectory(options.data)).node
-            let result = try options.ask { try $0.change(.addDevice(node: node, device)) }
+            let result = try options.ask { client in
+                let node = try MemberFile.openOrCreate(ClusterDirectory(options.data)).node
+                return try client.change(.addDevice(node: node, device))
+            }
             result.print("\(device.name) is added", json: options.json)
         }
     }

@@ -154,7 +154,8 @@ extension NewDevice {
         guard folder.hasPrefix("/") else { throw CommandError("\(folder) is not an absolute path") }
         let name = folder.split(separator: "/").last.map(String.init) ?? ""
         guard MapNode.isName(name) else {
-            throw CommandError("the last part of \(folder) names the device: letters, digits, dots, dashes, underscores")
+            throw CommandError(
+                "the last part of \(folder) names the device: letters, digits, dots, dashes, underscores")
         }
         self.init(name: name, path: folder, weight: weight)
     }

@@ -48,7 +48,7 @@ struct NodeCommand: ParsableCommand {
             abstract: "Move what a node's devices hold to others.",
             discussion: """
                 The node serves what it still has. Of each partition one replica moves at a time; if more of them are on the
-                node, run `ringfort node rebalance` when the first have moved.
+                node, run `ringfort node rebalance --settled` when the first have moved.
 
                 Example: ringfort node drain --data ./data store-3
                 """)
@@ -91,14 +91,20 @@ struct NodeCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Move what earlier changes could not move yet.",
             discussion: """
-                Of each partition one replica moves per change. Run this when the data of the last change has moved.
+                Of each partition one replica moves at a time, and then the partition rests for min_part_hours, since its
+                data has to follow. With --settled you say that all data is where it belongs, so that every partition may
+                move again; said too early, names can be missing until it is.
 
-                Example: ringfort node rebalance --data ./data
+                Examples:
+                  ringfort node rebalance --data ./data
+                  ringfort node rebalance --data ./data --settled
                 """)
         @OptionGroup var options: RunningStoreOptions
+        @Flag(help: "The data of all earlier changes has moved.") var settled = false
 
         func run() throws {
-            try options.ask { try $0.change(.rebalance) }.print("The rings are rebalanced", json: options.json)
+            try options.ask { try $0.change(.rebalance(settled: settled)) }
+                .print("The rings are rebalanced", json: options.json)
         }
     }
 }

@@ -75,7 +75,8 @@ struct StatusCommand: ParsableCommand {
                 (view.standing.map { "\($0.version)" } ?? "-").padded(6),
                 view.standing == nil ? "-" : "\(view.offset) s")
         }
-        print("\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED")
+        print(
+            "\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED")
         for view in nodes {
             for device in view.status?.devices ?? [] {
                 print(
@@ -92,7 +93,8 @@ struct StatusCommand: ParsableCommand {
         nodes.compactMap { view in
             guard view.standing != nil else { return "node \(view.node.name) can't be reached" }
             guard view.hasWrongClock else { return nil }
-            return "the clock of node \(view.node.name) is \(view.offset) s off: the newest time wins a write, so set it right"
+            return
+                "the clock of node \(view.node.name) is \(view.offset) s off: the newest time wins a write, so set it right"
         }
     }
 

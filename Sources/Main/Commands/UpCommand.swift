@@ -42,7 +42,13 @@ struct UpCommand: ParsableCommand {
     @Option(help: "How many copies a new store keeps (3).")
     var replicas: Int?
 
+    @Option(help: "The name of the node in a new store (that of the machine).")
+    var name: String?
+
     func validate() throws {
+        if let name, !MapNode.isName(name) {
+            throw ValidationError("--name has 1 to 64 letters, digits, dots, dashes and underscores")
+        }
         guard (1...1_000).contains(devices ?? 4) else { throw ValidationError("--devices is a number from 1 to 1000") }
         guard (1...16).contains(replicas ?? 3) else { throw ValidationError("--replicas is a number from 1 to 16") }
     }
@@ -68,7 +74,7 @@ struct UpCommand: ParsableCommand {
     private func found(_ member: Member, _ places: MemberOptions.Places) throws {
         let directory = member.directory
         let node = MapNode(
-            id: member.map.nodeID, name: MemberOptions.machineName, host: places.host,
+            id: member.map.nodeID, name: name ?? MemberOptions.machineName, host: places.host,
             storagePort: member.storagePort, apiPort: places.port, role: .all, region: 1, zone: 1)
         let builders = PerRing(
             account: try builder("account", in: directory), container: try builder("container", in: directory),
@@ -100,7 +106,8 @@ struct UpCommand: ParsableCommand {
         let present = map.devices(of: member.map.nodeID).count
         if let devices, devices != present {
             throw CommandError(
-                "this node has \(present) devices, not \(devices): start it without --devices, and see `ringfort device`")
+                "this node has \(present) devices, not \(devices): start it without --devices, and see `ringfort device`"
+            )
         }
         let copies = map.builders.object.replicas
         if let replicas, Double(replicas) != copies {
@@ -115,7 +122,8 @@ struct UpCommand: ParsableCommand {
             do { return try BuilderFile.decode(bytes) } catch { throw CommandError("\(builderFile): \(error)") }
         }
         guard access(directory.file("\(name).ring.gz"), F_OK) != 0 else {
-            throw CommandError("\(builderFile) is missing, but its ring is there: put it back, it is what rings are made from")
+            throw CommandError(
+                "\(builderFile) is missing, but its ring is there: put it back, it is what rings are made from")
         }
         var builder = try RingBuilder(partPower: Self.partPower, replicas: Double(replicas ?? 3), minPartHours: 1)
         for number in 1...(devices ?? 4) {

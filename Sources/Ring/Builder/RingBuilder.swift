@@ -122,6 +122,11 @@ package struct RingBuilder: Sendable {
         return max(0, Int(last) + minPartHours * 3600 - now)
     }
 
+    /// How many partitions may not move yet, but for those of removed devices.
+    package func restingPartitions(now: Int) -> Int {
+        resting(now: now).count { $0 }
+    }
+
     /// The ring as it stands, without any assignment before the first rebalance.
     package func ring() -> Ring {
         let empty = AssignmentTable(partitionCount: partitionCount, columns: 0, lastColumnCount: 0, largestID: 0)
