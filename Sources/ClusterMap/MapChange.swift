@@ -51,7 +51,8 @@ package struct ChangedMap: Sendable {
     package var resting: PerRing<Int>
 
     package var result: ChangeResult {
-        ChangeResult(version: map.version, moved: moved.all, unmoved: map.builders.all.map(Self.unmoved),
+        ChangeResult(
+            version: map.version, moved: moved.all, unmoved: map.builders.all.map(Self.unmoved),
             resting: resting.all)
     }
 
@@ -89,7 +90,8 @@ package struct ChangeResult: Equatable, Sendable {
     package init?(json: JSONValue) {
         guard let version = json["version"]?.integer, version > 0 else { return nil }
         func numbers(_ name: String) -> [Int] { PerRing<Int>.names.compactMap { json[name]?[$0]?.integer } }
-        self.init(version: UInt64(version), moved: numbers("moved"), unmoved: numbers("unmoved"),
+        self.init(
+            version: UInt64(version), moved: numbers("moved"), unmoved: numbers("unmoved"),
             resting: numbers("resting"))
     }
 

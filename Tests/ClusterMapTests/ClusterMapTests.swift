@@ -115,7 +115,8 @@ struct ClusterMapTests {
         }
         #expect(throws: MapRefusal.self) {
             try map.applying(
-                .addNode(third, devices: [], token: Self.token("u", node: third.id, expiry: 1_000_001)), id: "y", now: 1_000_002
+                .addNode(third, devices: [], token: Self.token("u", node: third.id, expiry: 1_000_001)), id: "y",
+                now: 1_000_002
             )
         }
         let joined = try map.applying(
@@ -170,7 +171,9 @@ struct ClusterMapTests {
 
     @Test func whatCannotBeIsRefused() throws {
         let map = try Self.lone()
-        #expect(throws: MapRefusal.self) { try map.applying(.removeNode(name: "a", force: true), id: "1", now: 1_000_002) }
+        #expect(throws: MapRefusal.self) {
+            try map.applying(.removeNode(name: "a", force: true), id: "1", now: 1_000_002)
+        }
         #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "a"), id: "1", now: 1_000_002) }
         #expect(throws: MapRefusal.self) { try map.applying(.drainNode(name: "none"), id: "1", now: 1_000_002) }
         #expect(throws: MapRefusal.self) { try map.applying(.drainDevice(id: 9), id: "1", now: 1_000_002) }

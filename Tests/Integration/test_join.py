@@ -49,7 +49,7 @@ class Node(Process):
 
     def again(self, *command):
         """Starts without a token and without saying anything again."""
-        self.arguments = [*command, "--data", str(self.data)]
+        self.arguments = [*map(str, command), "--data", str(self.data)]
         return self.start()
 
     def token(self, *options):
@@ -94,6 +94,24 @@ class JoinTestCase(unittest.TestCase):
         eventually(same, "all nodes have one map")
 
 
+    def objects_everywhere(self, name):
+        """What is written through one node is read through all."""
+        clients = [node.client() for node in self.nodes]
+        for client in clients:
+            self.addCleanup(client.close)
+        for index, writer in enumerate(clients):
+            container = f"/{name}-{index}"
+            self.assertEqual(writer("PUT", container).status, 201)
+            for number in range(4):
+                body = f"{name} {index} {number}".encode() * 1000
+                self.assertEqual(writer("PUT", f"{container}/{number}", body).status, 201)
+                for reader in clients:
+                    answer = reader("GET", f"{container}/{number}")
+                    self.assertEqual((answer.status, answer.body), (200, body))
+            for reader in clients:
+                self.assertEqual(reader.names(container), ["0", "1", "2", "3"])
+
+
 class JoinTests(JoinTestCase):
     def test_a_cluster_grows(self):
         self.grow("two", "three")
@@ -131,23 +149,6 @@ class JoinTests(JoinTestCase):
         self.assertIn("two", refused.stderr)
         unreachable = [n["name"] for n in self.nodes[0].status()["nodes"] if not n["reachable"]]
         self.assertEqual(sorted(unreachable), ["three", "two"])
-
-    def objects_everywhere(self, name):
-        """What is written through one node is read through all."""
-        clients = [node.client() for node in self.nodes]
-        for client in clients:
-            self.addCleanup(client.close)
-        for index, writer in enumerate(clients):
-            container = f"/{name}-{index}"
-            self.assertEqual(writer("PUT", container).status, 201)
-            for number in range(4):
-                body = f"{name} {index} {number}".encode() * 1000
-                self.assertEqual(writer("PUT", f"{container}/{number}", body).status, 201)
-                for reader in clients:
-                    answer = reader("GET", f"{container}/{number}")
-                    self.assertEqual((answer.status, answer.body), (200, body))
-            for reader in clients:
-                self.assertEqual(reader.names(container), ["0", "1", "2", "3"])
 
     def test_two_join_at_once(self):
         joining = [self.node(name) for name in ("left", "right")]
@@ -203,7 +204,12 @@ class RoleTests(JoinTestCase):
         # Its partitions rest, since their data may be on the way; nothing is stored, so it is not.
         waiting = ringfort_json("device", "drain", "--data", proxy.data, "store/c")
         self.assertGreater(waiting["unmoved"]["object"], 0)
-        ringfort("node", "rebalance", "--data", proxy.data, "--settled")
+
+        def empty():
+            done = ringfort_json("node", "rebalance", "--data", proxy.data, "--settled")
+            return not any(done["unmoved"].values())
+
+        eventually(empty, "the device has no partitions")
         ringfort("device", "remove", "--data", self.nodes[0].data, "store/c")
         eventually(lambda: len(self.nodes[0].status()["devices"]) == 6, "the device is gone")
         listed = ringfort_json("device", "list", "--data", storage.data)["devices"]
@@ -215,6 +221,38 @@ class RoleTests(JoinTestCase):
         eventually(lambda: len(self.nodes[0].status()["nodes"]) == 2, "the node is gone")
         proxy.again("up")
         eventually(lambda: "not in the cluster" in proxy.log.read_text(), "the node hears that it was removed")
+
+
+class ChangeTests(JoinTestCase):
+    def test_nodes_move_fail_and_leave(self):
+        self.grow("two", "three")
+        two, three = self.nodes[1:]
+        # A node comes back at another address.
+        two.stop()
+        port = free_port()
+        two.again("up", "--storage-port", port)
+        listed = lambda: ringfort_json("node", "list", "--data", three.data)["nodes"]
+        eventually(lambda: port in [node["storage_port"] for node in listed()], "the others know the new port")
+        self.agree()
+        self.objects_everywhere("moved")
+
+        # An empty disk takes the place of another.
+        disk = self.scratch / "disk"
+        replaced = ringfort_json("device", "replace", "--data", two.data, "three/d1", "--with", disk)
+        self.assertEqual(replaced["moved"]["object"], 0)
+        eventually(lambda: (disk / "device.json").exists(), "the new disk is in use")
+        self.objects_everywhere("replaced")
+
+        # A node that is lost is removed by force only; its partitions go to the others at once.
+        three.kill()
+        refused = ringfort("node", "remove", "--data", two.data, "three", check=False)
+        self.assertIn("--force", refused.stderr)
+        removed = ringfort_json("node", "remove", "--data", two.data, "three", "--force")
+        self.assertGreater(removed["moved"]["object"], 0)
+        self.nodes.remove(three)
+        self.agree()
+        self.assertEqual(self.nodes[0].status()["warnings"], [])
+        self.objects_everywhere("removed")
 
 
 class TokenTests(JoinTestCase):

@@ -46,11 +46,15 @@ final class MapService: Sendable {
     private let disk = NIOThreadPool(numberOfThreads: 1)
     private let changes = NIOThreadPool(numberOfThreads: 1)
     private let followers = NIOThreadPool(numberOfThreads: 1)
+    /// Messages that wait for one of these threads.
+    private let waiting = Atomic<Int>(0)
     /// The newest version that was taken over.
     private let taken = Mutex<UInt64>(0)
 
     static let answerTimeout = TimeAmount.seconds(2)
     private static let spreadInterval = TimeAmount.seconds(2)
+    /// Messages may hold a map each.
+    private static let maximumWaiting = 64
     /// Nodes that are asked each time.
     private static let asked = 3
     /// A clock that is further off is reported: who has the newest time wins a write.
@@ -194,7 +198,12 @@ final class MapService: Sendable {
         _ pool: NIOThreadPool, _ call: ServerCall, _ body: @escaping @Sendable (MapService) throws -> StorageReply
     ) {
         let eventLoop = call.eventLoop
+        guard waiting.add(1, ordering: .relaxed).newValue <= Self.maximumWaiting else {
+            waiting.subtract(1, ordering: .relaxed)
+            return call.reply(.failed(StorageFailure(.busy, "too many messages about the cluster map are waiting")))
+        }
         pool.submit { [self] state in
+            defer { waiting.subtract(1, ordering: .relaxed) }
             let reply: StorageReply
             do {
                 guard case .active = state else { throw StorageFailure(.closing) }

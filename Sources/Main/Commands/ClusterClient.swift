@@ -77,9 +77,12 @@ extension ChangeResult {
         let moves = zip(PerRing<Int>.names, moved).map { "\($0) \($1)" }.joined(separator: ", ")
         Swift.print("\(done) (map version \(version)). Replicas of partitions that move: \(moves).")
         let (left, waiting) = (unmoved.reduce(0, +), resting.reduce(0, +))
-        if left > 0 { Swift.print("\(left) are still on draining devices: of each partition one replica moves at a time.") }
+        if left > 0 {
+            Swift.print("\(left) are still on draining devices: of each partition one replica moves at a time.")
+        }
         if waiting > 0 {
-            Swift.print("\(waiting) partitions stayed: an earlier change has moved them, and their data may be under way.")
+            Swift.print(
+                "\(waiting) partitions stayed: an earlier change has moved them, and their data may be under way.")
         }
         if left + waiting > 0 {
             Swift.print("When all data has moved, `ringfort node rebalance --settled` goes on from here.")
