@@ -83,13 +83,19 @@ final class StorageAssembly: Sendable {
             handler.use(logs, names: Self.names(kept))
             for log in leaving { log.close() }
             open = Open(devices: kept, logs: logs)
+            var failure: (any Error)?
             for device in devices where !kept.contains(device) {
-                let opened = try Self.open([device], clusterID: clusterID, logger: logger)
+                let opened: [UInt16: DeviceLog]
+                do { opened = try Self.open([device], clusterID: clusterID, logger: logger) } catch {
+                    failure = error
+                    continue
+                }
                 open.devices.append(device)
                 open.logs.merge(opened) { $1 }
                 handler.use(open.logs, names: Self.names(open.devices))
                 logger.notice("A device is served", metadata: ["device": "\(device.name)", "id": "\(device.id)"])
             }
+            if let failure { throw failure }
         }
     }
 
