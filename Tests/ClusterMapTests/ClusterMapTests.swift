@@ -1,4 +1,5 @@
 import Daemon
+import Glibc
 import Ring
 import StorageWire
 import Testing
@@ -194,6 +195,28 @@ struct ClusterMapTests {
         }
         #expect(MapChange(json: .object([])) == nil)
         #expect(MapChange(json: .object([JSONMember("change", .string("drain-node"))])) == nil)
+    }
+
+    @Test func aMapFileIsWrittenBeforeAnswers() throws {
+        var template = Array("/tmp/ringfort-map-XXXXXX".utf8CString)
+        let folder = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+        let path = folder + "/cluster.map"
+        defer {
+            unlink(path)
+            rmdir(folder)
+        }
+        let file = try MapFile(path: path)
+        #expect(file.current == MapAcceptor())
+        let ballot = MapBallot(round: 1, node: [1])
+        #expect(try file.update { $0.prepare(version: 1, ballot) } == .promised(nil))
+        #expect(try MapFile(path: path).current == MapAcceptor(promised: ballot))
+        #expect(try file.update { $0.accept(version: 1, ballot, [7]) } == .accepted)
+        #expect(try MapFile(path: path).current == file.current)
+        // What can't be written is not known either.
+        unlink(path)
+        rmdir(folder)
+        #expect(throws: FileError.self) { try file.update { $0.learn(version: 1, [7]) } }
+        #expect(file.current.version == 0)
     }
 
     @Test func whatAMemberHasPromisedSurvives() throws {

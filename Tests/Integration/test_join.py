@@ -280,6 +280,23 @@ class TokenTests(JoinTestCase):
         self.assertEqual(len(self.nodes[0].status()["nodes"]), 2)
         self.assertNotIn(token, self.nodes[0].log.read_text() + node.log.read_text())
 
+    def test_a_join_that_is_killed_can_be_repeated(self):
+        token, node = self.nodes[0].token(), self.node("late")
+        for seconds in (0.02, 0.1, 0.2, 0.4, 0.8):
+            killer = threading.Timer(seconds, lambda: node.process and node.kill())
+            killer.start()
+            try:
+                node.join(token)
+            except AssertionError:
+                pass
+            killer.join()
+            node.kill()
+        node.join(token)
+        self.nodes.append(node)
+        self.agree()
+        self.objects_everywhere("after")
+        self.assertEqual(len(self.nodes[0].status()["devices"]), 5)
+
     def test_the_door_is_for_join_requests(self):
         port = self.nodes[0].port
         self.assertEqual(call(port, "GET", "/ringfort/v1/join").status, 405)

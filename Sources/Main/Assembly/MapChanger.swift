@@ -32,7 +32,8 @@ struct MapChanger {
             guard let map = service.map else { throw MapRefusal("this node has no cluster map") }
             guard map.node(service.nodeID) != nil else { throw MapRefusal("this node is not in the cluster any more") }
             if let result, map.recentChanges.contains(id) { return result }
-            if case .addNode(let node, _, let token) = change, isThere(node, token, map) {
+            // A node that asks again after it did not hear that it was let in.
+            if case .addNode(let node, _, _) = change, map.node(node.id) != nil {
                 return ChangeResult(version: map.version, moved: [0, 0, 0], unmoved: [0, 0, 0], resting: [0, 0, 0])
             }
             let changed = try map.applying(change, id: id, now: Int(WallClock.system.seconds))
@@ -62,11 +63,6 @@ struct MapChanger {
         }
         if let result, service.map?.recentChanges.contains(id) ?? false { return result }
         throw MapRefusal("other changes of the cluster are under way: look at `ringfort status` and try again")
-    }
-
-    /// A node that asks again after it did not hear that it was let in.
-    private func isThere(_ node: MapNode, _ token: UsedToken, _ map: ClusterMap) -> Bool {
-        map.node(node.id) != nil && map.usedTokens.contains { $0.id == token.id && $0.node == node.id }
     }
 
     /// Two nodes that compete don't wake up together.

@@ -115,13 +115,13 @@ final class Member: Sendable {
 
     private func follow(_ map: ClusterMap, _ running: Running, local: LocalNode, registry: MetricsRegistry) {
         let rings = ClusterRings(map: map, hasher: identity.hasher)
-        nodes.set(self.map.nodes(local: local))
         do {
             try running.storage.serve(localDevices(map))
             try running.metrics.register(running.storage.handler, on: registry)
         } catch {
             logger.error("A device can't be served", metadata: ["error": "\(error)"])
         }
+        nodes.set(self.map.nodes(local: local))
         running.rings.set(rings)
         running.proxy?.use(rings, nodes: nodes)
         do { try writeRings(map) } catch {
