@@ -55,7 +55,6 @@ struct JoinCommand: ParsableCommand {
         var file = try MemberFile.openOrCreate(directory)
         let places = places.settle(&file, listen: server.givenListen)
         let member: Member
-        var firstKey: [UInt8]?
         if let identity = try directory.load() {
             member = try Member(
                 directory: directory, identity: identity, nodeID: file.node, places: places, process: process)
@@ -66,13 +65,18 @@ struct JoinCommand: ParsableCommand {
                 directory: directory, identity: answer.identity, nodeID: file.node, places: places, process: process)
             try becomeMember(member, token, answer, places)
             try AtomicFile.write(answer.users, to: directory.file("users.json"), mode: 0o600)
+            if token.claim.role != NodeRole.storage.tokenCode {
+                // Written again with the right port when the node answers.
+                try ReadyLine(listen: places.listen, port: places.port, data: data)
+                    .writeCredentials(to: directory, firstKey: answer.firstKey)
+            }
+            // Last: from here on the node starts without a token.
             try directory.write(answer.identity)
-            firstKey = answer.firstKey
         }
         file.storagePort = member.storagePort
         try file.write(to: directory)
         try MemberRun(member: member, places: places, process: process).run(
-            firstKey: firstKey, data: data, json: server.json)
+            firstKey: nil, data: data, json: server.json)
     }
 
     private func parsedToken() throws -> JoinToken {
