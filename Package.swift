@@ -62,6 +62,7 @@ let package = Package(
         target(
             "ObjectServer", "ObjectServer",
             ["Ring", "Daemon", "StorageWire", "DeviceLog", nioCore, nioPosix, logging]),
+        target("ClusterMap", "ClusterMap", ["Ring", "Daemon", "StorageWire", nioCore, logging]),
         target(
             "Proxy", "Proxy",
             ["Ring", "Access", "Daemon", "StorageWire", "HTTPServer", "CCrypto", "CISAL", nioCore, nioPosix, logging]),
@@ -71,7 +72,7 @@ let package = Package(
             name: "Main",
             dependencies: [
                 "Ring", "Access", "Daemon", "StorageWire", "DeviceLog", "HTTPServer", "ObjectServer",
-                "ContainerServer", "Proxy", "CKernel", nioCore, nioPosix, logging, arguments,
+                "ContainerServer", "Proxy", "ClusterMap", "CKernel", nioCore, nioPosix, logging, arguments,
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             path: "Sources/Main", swiftSettings: settings),
@@ -100,6 +101,7 @@ let package = Package(
         tests(
             "ContainerServerTests",
             ["ContainerServer", "StorageWire", "DeviceLog", "Ring", nioCore, nioPosix, logging]),
+        tests("ClusterMapTests", ["ClusterMap", "Ring", "Daemon", "StorageWire", nioCore]),
         tests(
             "ProxyTests",
             [

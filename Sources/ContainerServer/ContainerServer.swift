@@ -6,7 +6,9 @@ import Synchronization
 
 /// Serves the listings on the devices of this node: containers, whose rows are objects, and accounts, whose rows are containers.
 package final class ContainerServer: StorageHandler {
-    let devices: [UInt16: DeviceLog]
+    private let open: Mutex<[UInt16: DeviceLog]>
+    /// The open devices by their id in the rings.
+    var devices: [UInt16: DeviceLog] { open.withLock { $0 } }
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
     let logger: Logger
@@ -22,11 +24,14 @@ package final class ContainerServer: StorageHandler {
     package init(
         devices: [UInt16: DeviceLog], workers: NIOThreadPool, sinks: EventLoopSinks, logger: Logger
     ) {
-        self.devices = devices
+        open = Mutex(devices)
         self.workers = workers
         self.sinks = sinks
         self.logger = logger
     }
+
+    /// Serves other devices from now on.
+    package func use(devices: [UInt16: DeviceLog]) { open.withLock { $0 = devices } }
 
     package func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
@@ -41,7 +46,8 @@ package final class ContainerServer: StorageHandler {
         case .replication(.rows(let query)): rows(query, call: call)
         case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .status, .replication, .workers, .setWorker, .verifyObject:
+            .status, .replication, .workers, .setWorker, .verifyObject, .prepareMap, .acceptMap, .learnMap, .readMap,
+            .changeMap:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }
@@ -58,8 +64,8 @@ package final class ContainerServer: StorageHandler {
 
     /// Answers that the device has no say yet where it is behind: rows that it has not got must not count as absent.
     private func isBehind(_ table: TableAddress, call: ServerCall) -> Bool {
-        guard let log = devices[table.device], log.isBehind(table.kind.space, table.hash) else { return false }
-        call.reply(.failed(StorageFailure(.busy, "the device is behind in this partition")))
+        guard let log = devices[table.device], log.standing(table.kind.space, table.hash) != .full else { return false }
+        call.reply(.failed(StorageFailure(.busy, "the device is behind in this partition, or it is not its own")))
         return true
     }
 

@@ -18,6 +18,16 @@ package struct PartitionSpace: Hashable, Sendable {
     package static let accounts = PartitionSpace(kind: .accounts, policy: 0)
 }
 
+/// How a device stands in a partition.
+package enum PartitionStanding: Equatable, Sendable {
+    /// It has everything that was acknowledged, or missed it like any replica may.
+    case full
+    /// It belongs to the partition since lately and has not got everything yet; `source` is the device whose place it took, if there is one.
+    case behind(source: UInt16?)
+    /// The partition is not its own.
+    case foreign
+}
+
 /// The partitions in which a device is behind: it belongs to them since a change of the ring, or its disk was emptied, and it has not yet got
 /// everything that was acknowledged before. Until then what it has not must not count as absent.
 ///
@@ -25,7 +35,22 @@ package struct PartitionSpace: Hashable, Sendable {
 final class Standing: Sendable {
     struct Behind: Equatable {
         var partPower = 0
-        var partitions: Set<UInt32> = []
+        /// With the device whose place it took.
+        var partitions: [UInt32: UInt16?] = [:]
+    }
+
+    /// The partitions of a space that are the device's own.
+    private struct Members {
+        var partPower: Int
+        var bits: [UInt64]
+
+        init(partPower: Int, _ partitions: Set<UInt32>) {
+            self.partPower = partPower
+            bits = [UInt64](repeating: 0, count: (1 << partPower) / 64 + 1)
+            for partition in partitions { bits[Int(partition / 64)] |= 1 << UInt64(partition % 64) }
+        }
+
+        func contains(_ partition: Int) -> Bool { bits[partition / 64] >> UInt64(partition % 64) & 1 == 1 }
     }
 
     struct State: Equatable {
@@ -39,10 +64,13 @@ final class Standing: Sendable {
     private static let magic: UInt32 = 0x4842_4652  // "RFBH"
     private static let version: UInt32 = 1
     private static let limit = 64 << 20
+    private static let noSource = UInt16.max
 
     private let path: String
     private let directory: DeviceDirectory
     private let state: Mutex<State>
+    /// Known once the device was placed.
+    private let members = Mutex<[PartitionSpace: Members]>([:])
     /// Of most devices at most times; asked by every read.
     private let isBehindAnywhere: Atomic<Bool>
 
@@ -59,18 +87,30 @@ final class Standing: Sendable {
         isBehindAnywhere = Atomic(found.isBehind)
     }
 
-    func isBehind(_ space: PartitionSpace, _ hash: PathHash) -> Bool {
-        guard isBehindAnywhere.load(ordering: .relaxed) else { return false }
-        return state.withLock { state in
-            if state.everywhere { return true }
-            guard let behind = state.spaces[space] else { return false }
-            return behind.partitions.contains(UInt32(hash.partition(partPower: behind.partPower)))
+    func standing(_ space: PartitionSpace, _ hash: PathHash) -> PartitionStanding {
+        let isOwn = members.withLock { members in
+            members[space].map { $0.contains(hash.partition(partPower: $0.partPower)) } ?? true
         }
+        guard isOwn else { return .foreign }
+        guard isBehindAnywhere.load(ordering: .relaxed) else { return .full }
+        return state.withLock { state in
+            if state.everywhere { return .behind(source: nil) }
+            guard let behind = state.spaces[space],
+                let source = behind.partitions[UInt32(hash.partition(partPower: behind.partPower))]
+            else { return .full }
+            return .behind(source: source)
+        }
+    }
+
+    func setMembers(_ space: PartitionSpace, partPower: Int, _ partitions: Set<UInt32>) {
+        members.withLock { $0[space] = Members(partPower: partPower, partitions) }
     }
 
     var isBehind: Bool { isBehindAnywhere.load(ordering: .relaxed) }
 
-    func partitions(_ space: PartitionSpace) -> Set<UInt32> { state.withLock { $0.spaces[space]?.partitions ?? [] } }
+    func partitions(_ space: PartitionSpace) -> [UInt32: UInt16?] {
+        state.withLock { $0.spaces[space]?.partitions ?? [:] }
+    }
 
     /// Changes the state and makes it durable before anybody sees it.
     func change(_ body: (inout State) -> Void) throws(DeviceLogError) {
@@ -114,7 +154,10 @@ final class Standing: Sendable {
         }) {
             bytes += [space.kind.rawValue, space.policy, UInt8(behind.partPower), 0]
             bytes.append(little: UInt32(behind.partitions.count))
-            for partition in behind.partitions.sorted() { bytes.append(little: partition) }
+            for (partition, source) in behind.partitions.sorted(by: { $0.key < $1.key }) {
+                bytes.append(little: partition)
+                bytes.append(little: source ?? noSource)
+            }
         }
         bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
         return bytes
@@ -135,11 +178,14 @@ final class Standing: Sendable {
                 guard let kind = reader.next(UInt8.self).flatMap({ PartitionSpace.Kind(rawValue: $0) }),
                     let policy = reader.next(UInt8.self), let partPower = reader.next(UInt8.self), partPower <= 32,
                     reader.next(UInt8.self) != nil, let partitions = reader.next(UInt32.self),
-                    Int(partitions) * 4 <= reader.remaining
+                    Int(partitions) * 6 <= reader.remaining
                 else { return nil }
                 var behind = Behind(partPower: Int(partPower))
                 for _ in 0..<partitions {
-                    if let partition = reader.next(UInt32.self) { behind.partitions.insert(partition) }
+                    guard let partition = reader.next(UInt32.self), let source = reader.next(UInt16.self) else {
+                        return nil
+                    }
+                    behind.partitions[partition] = .some(source == noSource ? nil : source)
                 }
                 state.spaces[PartitionSpace(kind: kind, policy: policy)] = behind
             }
@@ -149,29 +195,35 @@ final class Standing: Sendable {
 }
 
 extension DeviceLog {
-    /// Whether what is not here may have been acknowledged by others before this device belonged to the partition.
-    package func isBehind(_ space: PartitionSpace, _ hash: PathHash) -> Bool { standing.isBehind(space, hash) }
+    /// How the device stands in the partition of a hash; `full` before it was placed, unless it is a newcomer.
+    package func standing(_ space: PartitionSpace, _ hash: PathHash) -> PartitionStanding {
+        standing.standing(space, hash)
+    }
 
-    /// Whether there is any partition like that.
+    /// Whether there is any partition in which the device is behind.
     package var isBehind: Bool { standing.isBehind }
 
-    /// The partitions of a space in which the device is behind.
-    package func behind(_ space: PartitionSpace) -> Set<UInt32> { standing.partitions(space) }
+    /// The partitions of a space in which the device is behind, with the devices whose places it took.
+    package func behind(_ space: PartitionSpace) -> [UInt32: UInt16?] { standing.partitions(space) }
 
-    /// From here on the device is behind in these partitions too, and in no others that it does not belong to any more. Durable on return; blocks.
+    /// Says which partitions are the device's own from here on. It is behind in those that are new to it, and in no others that are not its own any
+    /// more. What is noted is durable on return; blocks.
     ///
     /// - Parameters:
-    ///   - new: partitions that the device belongs to since now.
+    ///   - new: partitions that the device belongs to since now, with the device whose place it took.
     ///   - all: all partitions that it belongs to; it is behind in all of them when it was opened as a newcomer and not placed yet.
     package func place(
-        _ space: PartitionSpace, partPower: Int, new: Set<UInt32>, all: Set<UInt32>
+        _ space: PartitionSpace, partPower: Int, new: [UInt32: UInt16?], all: Set<UInt32>
     ) throws(DeviceLogError) {
         try standing.change { state in
             var behind = state.spaces[space] ?? Standing.Behind()
             behind.partPower = partPower
-            behind.partitions = state.everywhere ? all : behind.partitions.union(new).intersection(all)
+            behind.partitions.merge(new) { old, _ in old }
+            if state.everywhere { for partition in all { behind.partitions[partition] = .some(new[partition] ?? nil) } }
+            behind.partitions = behind.partitions.filter { all.contains($0.key) }
             state.spaces[space] = behind.partitions.isEmpty ? nil : behind
         }
+        standing.setMembers(space, partPower: partPower, all)
     }
 
     /// Every space was placed: a newcomer is behind in those partitions and nowhere else. Durable on return; blocks.
@@ -183,7 +235,7 @@ extension DeviceLog {
     package func caughtUp(_ space: PartitionSpace, _ partitions: Set<UInt32>) throws(DeviceLogError) {
         try standing.change { state in
             guard var behind = state.spaces[space] else { return }
-            behind.partitions.subtract(partitions)
+            behind.partitions = behind.partitions.filter { !partitions.contains($0.key) }
             state.spaces[space] = behind.partitions.isEmpty ? nil : behind
         }
     }

@@ -21,8 +21,9 @@ struct Ringfort: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, StatusCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self,
-            ObjectCommand.self, RingCommand.self,
+            UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self,
+            StatusCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self, ObjectCommand.self,
+            RingCommand.self,
             StorageCommand.self, ProxyCommand.self,
         ])
 

@@ -3,11 +3,13 @@ package import Logging
 import NIOCore
 package import NIOPosix
 package import StorageWire
-internal import Synchronization
+import Synchronization
 
 /// Serves the objects on the devices of this node. Every success that it answers is durable.
 package final class ObjectServer: StorageHandler {
-    let devices: [UInt16: DeviceLog]
+    private let open: Mutex<[UInt16: DeviceLog]>
+    /// The open devices by their id in the rings.
+    var devices: [UInt16: DeviceLog] { open.withLock { $0 } }
     let nodes: any NodeDirectory
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
@@ -27,12 +29,15 @@ package final class ObjectServer: StorageHandler {
         devices: [UInt16: DeviceLog], nodes: any NodeDirectory, workers: NIOThreadPool, sinks: EventLoopSinks,
         logger: Logger
     ) {
-        self.devices = devices
+        open = Mutex(devices)
         self.nodes = nodes
         self.workers = workers
         self.sinks = sinks
         self.logger = logger
     }
+
+    /// Serves other devices from now on.
+    package func use(devices: [UInt16: DeviceLog]) { open.withLock { $0 = devices } }
 
     package func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
@@ -49,7 +54,7 @@ package final class ObjectServer: StorageHandler {
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
         case .verifyObject(let address): verify(address, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
-            .replication(.tables),
+            .replication(.tables), .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap,
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }

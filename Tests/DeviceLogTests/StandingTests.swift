@@ -19,32 +19,32 @@ struct StandingTests {
     @Test func aDeviceOfANewClusterIsBehindNowhere() throws {
         let log = try open(MemoryFileSystem())
         #expect(!log.isBehind)
-        #expect(!log.isBehind(.objects(0), hash(3)))
+        #expect(log.standing(.objects(0), hash(3)) == .full)
         log.close()
     }
 
     @Test func aNewcomerIsBehindUntilItCaughtUp() throws {
         let files = MemoryFileSystem()
         var log = try open(files, isNewcomer: true)
-        #expect(log.isBehind(.objects(0), hash(3)))
-        #expect(log.isBehind(.accounts, hash(3)))
-        try log.place(.objects(0), partPower: 4, new: [], all: [3, 5])
-        try log.place(.accounts, partPower: 4, new: [], all: [])
+        #expect(log.standing(.objects(0), hash(3)) == .behind(source: nil))
+        #expect(log.standing(.accounts, hash(3)) == .behind(source: nil))
+        try log.place(.objects(0), partPower: 4, new: [:], all: [3, 5])
+        try log.place(.accounts, partPower: 4, new: [:], all: [])
         try log.placed()
         log.close()
         log = try open(files, isNewcomer: true)
-        #expect(log.isBehind(.objects(0), hash(3)))
-        #expect(!log.isBehind(.objects(0), hash(4)))
-        #expect(!log.isBehind(.objects(1), hash(3)))
-        #expect(!log.isBehind(.accounts, hash(3)))
+        #expect(log.standing(.objects(0), hash(3)) == .behind(source: nil))
+        #expect(log.standing(.objects(0), hash(4)) == .full)
+        #expect(log.standing(.objects(1), hash(3)) == .full)
+        #expect(log.standing(.accounts, hash(3)) == .full)
         try log.caughtUp(.objects(0), [3])
-        #expect(log.behind(.objects(0)) == [5])
+        #expect(log.behind(.objects(0)) == [5: nil])
         log.close()
         log = try open(files)
-        #expect(log.behind(.objects(0)) == [5])
+        #expect(log.behind(.objects(0)) == [5: nil])
         // It belongs to 6 since now, and no more to 5.
-        try log.place(.objects(0), partPower: 4, new: [6], all: [3, 6])
-        #expect(log.behind(.objects(0)) == [6])
+        try log.place(.objects(0), partPower: 4, new: [6: 9], all: [3, 6])
+        #expect(log.behind(.objects(0)) == [6: 9])
         try log.caughtUp(.objects(0), [6])
         #expect(!log.isBehind)
         log.close()
@@ -56,13 +56,13 @@ struct StandingTests {
             let files = FaultyFileSystem(seed: seed)
             files.plan.operationsUntilCrash = Int(seed) / 2 + 1
             if let log = try? open(files, isNewcomer: true) {
-                try? log.place(.objects(0), partPower: 4, new: [], all: [3])
+                try? log.place(.objects(0), partPower: 4, new: [:], all: [3])
                 try? log.placed()
                 log.close()
             }
             files.losePower()
             let log = try open(files, isNewcomer: true)
-            #expect(log.isBehind(.objects(0), hash(3)), "seed \(seed)")
+            #expect(log.standing(.objects(0), hash(3)) == .behind(source: nil), "seed \(seed)")
             log.close()
         }
     }

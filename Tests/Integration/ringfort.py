@@ -96,7 +96,7 @@ class Store(Process):
     def __init__(self, directory=None):
         self.scratch = pathlib.Path(directory or tempfile.mkdtemp(prefix="ringfort-"))
         self.data, self.port = self.scratch / "data", free_port()
-        arguments = ["up", "--data", self.data, "--listen", "127.0.0.1", "--port", self.port]
+        arguments = ["up", "--data", self.data, "--listen", "127.0.0.1", "--port", self.port, "--storage-port", 0]
         super().__init__(arguments, self.scratch, "up")
         self.clients = []
 

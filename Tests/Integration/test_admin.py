@@ -35,6 +35,21 @@ SUBCOMMANDS = [
     ["workers", "pace"],
     ["verify"],
     ["status"],
+    ["token"],
+    ["token", "create"],
+    ["join"],
+    ["node"],
+    ["node", "list"],
+    ["node", "drain"],
+    ["node", "remove"],
+    ["node", "rebalance"],
+    ["device"],
+    ["device", "list"],
+    ["device", "add"],
+    ["device", "drain"],
+    ["device", "remove"],
+    ["device", "replace"],
+    ["device", "set-weight"],
     ["storage"],
     ["proxy"],
 ]
@@ -70,7 +85,7 @@ class DamagedDirectoryTests(unittest.TestCase):
         return str(failure.exception)
 
     def test_damaged_files_are_named(self):
-        for name in ("users.json", "cluster.json", "object.ring.gz"):
+        for name in ("users.json", "cluster.json", "cluster.map", "member.json"):
             file = self.store.data / name
             whole = file.read_bytes()
             for bytes in (b"", b"\x00garbage", whole[:40]):
@@ -88,14 +103,23 @@ class DamagedDirectoryTests(unittest.TestCase):
         file.write_bytes(whole)
         self.store.start()
 
-    def test_a_lost_ring_comes_from_its_builder(self):
-        builder, ring = (self.store.data / f"object.{kind}" for kind in ("builder", "ring.gz"))
-        ringfort("ring", "set-weight", builder, "0", "50")
-        before = builder.read_bytes()
-        ring.unlink()
+    def test_ring_files_are_copies_of_the_map(self):
+        files = [self.store.data / f"object.{kind}" for kind in ("builder", "ring.gz")]
+        before = [file.read_bytes() for file in files]
+        files[0].write_bytes(b"damaged")
+        files[1].unlink()
         self.store.start()
-        self.assertEqual(builder.read_bytes(), before)
-        self.assertTrue(ring.exists())
+        self.assertEqual([file.read_bytes() for file in files], before)
+
+    def test_a_ring_changed_by_hand_is_refused(self):
+        builder = self.store.data / "object.builder"
+        before = builder.read_bytes()
+        ringfort("ring", "set-weight", builder, "0", "50")
+        refusal = self.refusal()
+        self.assertIn("object.builder", refusal)
+        self.assertIn("ringfort device", refusal)
+        builder.write_bytes(before)
+        self.store.start()
 
 
 class HelpTests(unittest.TestCase):

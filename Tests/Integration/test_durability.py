@@ -135,7 +135,7 @@ class StopTests(unittest.TestCase):
     def test_port_that_is_taken_is_a_clear_error(self):
         with tempfile.TemporaryDirectory() as other:
             second = subprocess.run(
-                [BINARY, "up", "--data", other, "--port", str(self.store.port)],
+                [BINARY, "up", "--data", other, "--port", str(self.store.port), "--storage-port", "0"],
                 capture_output=True,
                 text=True,
                 timeout=20,

@@ -31,7 +31,7 @@ final class ReplicaCluster: Sendable {
             let fileSystem = FaultyFileSystem(seed: UInt64(device))
             let log = try Self.open(device, fileSystem, isNewcomer: newcomers.contains(device))
             let partitions = (0..<ring.partitionCount).filter { ring.primaries(of: $0).contains(Int(device)) }
-            try log.place(.objects(0), partPower: partPower, new: [], all: Set(partitions.map { UInt32($0) }))
+            try log.place(.objects(0), partPower: partPower, new: [:], all: Set(partitions.map { UInt32($0) }))
             try log.placed()
             let server = ObjectServer(
                 devices: [device: log], nodes: nodes, workers: workers, sinks: EventLoopSinks(), logger: Self.logger)

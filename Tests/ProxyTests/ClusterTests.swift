@@ -44,6 +44,20 @@ import Testing
         #expect(await cluster.deleteContainer(container).isStored)
     }
 
+    /// New rings move one replica of a partition at most, so that what was written before is found before its data has followed.
+    @Test func ringsChangeUnderARunningProxy() async throws {
+        try await use(devices: 4) { cluster in
+            #expect(await cluster.create("before").isStored)
+            for number in 0..<40 { #expect(await cluster.put("\(number)", [UInt8(number)], in: "before").isStored) }
+            try await cluster.drain(device: 3)
+            for number in 0..<40 {
+                #expect(await cluster.get("\(number)", in: "before") == .body([UInt8(number)]))
+            }
+            #expect(await cluster.list("before")?.count == 40)
+            await exercise(cluster, "after")
+        }
+    }
+
     @Test func everythingWorksOnAHealthyCluster() async throws {
         try await use { cluster in
             await exercise(cluster, "x")

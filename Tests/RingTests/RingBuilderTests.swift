@@ -110,6 +110,31 @@ import Testing
         #expect(builder.partsByDevice[0] == 0)
     }
 
+    @Test func devicesAreFoundElsewhereAfterAMove() throws {
+        var builder = try Clusters.builder(partPower: 6, zones: 4, disks: 1)
+        try builder.rebalance(now: 1_000_000)
+        let (version, before) = (builder.version, builder.assignments)
+        try builder.place(2, region: 2, zone: 9, ip: "10.1.1.1", port: 6201)
+        #expect(builder.version == version + 1)
+        try builder.place(2, region: 2, zone: 9, ip: "10.1.1.1", port: 6201)
+        #expect(builder.version == version + 1)
+        let device = try #require(builder.devices[2])
+        #expect((device.region, device.zone, device.ip, device.port) == (2, 9, "10.1.1.1", 6201))
+        #expect((device.replicationIP, device.replicationPort) == ("10.1.1.1", 6201))
+        #expect(builder.assignments == before)
+        #expect(throws: RingBuilderError.noSuchDevice(9)) {
+            try builder.place(9, region: 1, zone: 1, ip: "10.1.1.1", port: 1)
+        }
+    }
+
+    @Test func partitionsThatMovedRest() throws {
+        var builder = try Clusters.builder(partPower: 6, zones: 4, disks: 1)
+        #expect(builder.restingPartitions(now: 1_000_000) == 0)
+        try builder.rebalance(now: 1_000_000)
+        #expect(builder.restingPartitions(now: 1_000_000) == 64)
+        #expect(builder.restingPartitions(now: 1_000_000 + builder.minPartHours * 3_600 + 1) == 0)
+    }
+
     @Test func versionGrowsWithEveryChange() throws {
         var builder = try RingBuilder(partPower: 4, replicas: 1, minPartHours: 0)
         #expect(builder.version == 0)

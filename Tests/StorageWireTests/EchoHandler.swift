@@ -51,6 +51,13 @@ final class EchoHandler: StorageHandler {
         case .replication: call.reply(.failed(StorageFailure(.malformed, "not for an echo")))
         case .workers, .setWorker: call.reply(.workers([]))
         case .verifyObject: call.reply(.absent)
+        case .prepareMap(let message): call.reply(.mapRefused(message.ballot))
+        case .acceptMap: call.reply(.mapAccepted)
+        case .learnMap(let message):
+            call.reply(.mapStanding(MapStanding(node: [1], version: message.version, clock: 2)))
+        case .readMap(let version):
+            call.reply(.map(MapStanding(node: [1], version: version + 1, clock: 2), ByteBuffer(bytes: [3])))
+        case .changeMap(let change): call.reply(.mapChanged(change))
         }
     }
 

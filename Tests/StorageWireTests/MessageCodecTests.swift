@@ -70,6 +70,8 @@ struct MessageCodecTests {
             [1, 14, 0],
             // A read of 1 MiB and one byte.
             [1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 1],
+            // An attempt by a node whose id has 65 bytes.
+            [1, 32] + [UInt8](repeating: 0, count: 17) + [65] + [UInt8](repeating: 1, count: 65),
             // A read before the beginning.
             [1, 6, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         ] as [[UInt8]])
@@ -81,7 +83,7 @@ struct MessageCodecTests {
         arguments: [
             [], [1], [1, 0], [1, 17], [1, 1], [1, 1, 2],
             // Failures that nobody knows.
-            [1, 16, 0, 0, 0], [1, 16, 10, 0, 0],
+            [1, 16, 0, 0, 0], [1, 16, 200, 0, 0],
             // 256 workers that are not there.
             [1, 40, 1, 0],
             // A status of 4096 devices that are not there.

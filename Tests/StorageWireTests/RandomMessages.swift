@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 25
-    static let replyKinds = 23
+    static let requestKinds = 30
+    static let replyKinds = 29
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -70,6 +70,11 @@ struct RandomMessages {
                 SetWorker(name: String(text().prefix(20)), change: flag() ? .pace(length()) : flag() ? .pause : .resume)
             )
         case 24: .verifyObject(address())
+        case 25: .prepareMap(PrepareMap(version: integer(), ballot: ballot()))
+        case 26: .acceptMap(AcceptMap(version: integer(), ballot: ballot(), value: buffer(70_000)))
+        case 27: .learnMap(DecidedMap(version: integer(), value: buffer(70_000)))
+        case 28: .readMap(newerThan: integer())
+        case 29: .changeMap(buffer(500))
         default: .replication(replication(kind))
         }
     }
@@ -157,11 +162,19 @@ struct RandomMessages {
                     timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
                     body: nil))
         case 16..<21: .replication(replicationReply(kind))
+        case 23: .mapPromised(MapPromise(accepted: nil))
+        case 24: .mapPromised(MapPromise(accepted: AcceptedMap(ballot: ballot(), value: buffer(70_000))))
+        case 25: .mapAccepted
+        case 26: .mapRefused(ballot())
+        case 27: .mapStanding(standing())
+        case 28: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
     }
 
+    mutating func ballot() -> MapBallot { MapBallot(round: integer(), node: bytes(64)) }
+    mutating func standing() -> MapStanding { MapStanding(node: bytes(64), version: integer(), clock: integer()) }
     mutating func row() -> TableRow {
         TableRow(
             name: bytes(300), timestamp: timestamp(), deleted: flag(), policy: integer(), bytes: length(),

@@ -137,7 +137,7 @@ package struct UserRoles: OptionSet, Sendable, Hashable {
 }
 
 extension [UInt8] {
-    fileprivate mutating func append(bigEndian value: UInt64) {
+    mutating func append(bigEndian value: UInt64) {
         for shift in stride(from: 56, through: 0, by: -8) {
             append(UInt8(truncatingIfNeeded: value >> UInt64(shift)))
         }

@@ -16,7 +16,7 @@ private final class TablePair: @unchecked Sendable {
     let node: any StorageNode
     private let ring: Ring
     /// Partitions in which the own device is behind.
-    private let behind: Set<UInt32>
+    private let behind: [UInt32: UInt16?]
     private var unsettled: Set<UInt32> = []
     var differing: Int64 = 0
     /// Whether all tables were compared.
@@ -24,7 +24,7 @@ private final class TablePair: @unchecked Sendable {
 
     init(
         own: UInt16, other: UInt16, kind: StorageWire.TableKind, ring: Ring, log: DeviceLog, node: any StorageNode,
-        behind: Set<UInt32>
+        behind: [UInt32: UInt16?]
     ) {
         self.own = own
         self.other = other
@@ -39,17 +39,23 @@ private final class TablePair: @unchecked Sendable {
 
     func shares(_ hash: PathHash) -> Bool {
         let primaries = ring.primaries(of: hash)
-        return primaries.contains(Int(own)) && primaries.contains(Int(other))
+        return primaries.contains(Int(own)) && (primaries.contains(Int(other)) || isSource(of: partition(hash)))
     }
 
-    func isBehind(_ hash: PathHash) -> Bool { behind.contains(UInt32(ring.partition(of: hash))) }
-    func unsettle(_ hash: PathHash) { unsettled.insert(UInt32(ring.partition(of: hash))) }
+    func isBehind(_ hash: PathHash) -> Bool { behind[partition(hash)] != nil }
+
+    /// Whether the own device took the other's place there: then the other has what it would have.
+    func isSource(of partition: UInt32) -> Bool { behind[partition] == .some(.some(other)) }
+
+    private func partition(_ hash: PathHash) -> UInt32 { UInt32(ring.partition(of: hash)) }
+    func unsettle(_ hash: PathHash) { unsettled.insert(partition(hash)) }
 
     /// Of the partitions in which the own device is behind, those that it has nothing to learn of from the other any more.
     var settled: [UInt32] {
         guard isComplete else { return [] }
-        return behind.filter { partition in
-            !unsettled.contains(partition) && ring.primaries(of: Int(partition)).contains(Int(other))
+        return behind.keys.filter { partition in
+            !unsettled.contains(partition)
+                && (isSource(of: partition) || ring.primaries(of: Int(partition)).contains(Int(other)))
         }
     }
 }
@@ -193,7 +199,7 @@ package final class TableReplicator: @unchecked Sendable {
         }
     }
 
-    private func pause() -> TimeAmount? {
+    private func timeToNextStep() -> TimeAmount? {
         switch control.step(0) {
         case .proceed, .stop: nil
         case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
@@ -220,6 +226,11 @@ package final class TableReplicator: @unchecked Sendable {
         _ device: UInt16, _ log: DeviceLog, _ kind: StorageWire.TableKind, _ ring: Ring, with peers: [UInt16]
     ) -> EventLoopFuture<Void> {
         let behind = log.behind(kind.space)
+        let replicas = Int(ring.replicaCount.rounded(.up))
+        // With the word of so many every acknowledged row is known, since each is on a majority.
+        let needed = replicas - replicas / 2
+        let sources = Set(behind.values.compactMap { $0 }).subtracting(peers)
+        let peers = peers + sources.sorted()
         /// How many others each of those partitions has nothing to learn from any more.
         var agreed: [UInt32: Int] = [:]
         return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] in
@@ -232,12 +243,12 @@ package final class TableReplicator: @unchecked Sendable {
             return compare(pair, in: HashRange(partition: 0, partPower: 0)).assumeIsolated().map { [self] in
                 if !pair.isComplete || pair.differing > 0 { current.isComplete = false }
                 current.differingTables += pair.differing
-                for partition in pair.settled { agreed[partition, default: 0] += 1 }
+                for partition in pair.settled {
+                    agreed[partition, default: 0] += pair.isSource(of: partition) ? needed : 1
+                }
             }.nonisolated()
         }.assumeIsolated().flatMap { [self] in
-            let replicas = Int(ring.replicaCount.rounded(.up))
-            // With their word every acknowledged row is known, since each is on a majority.
-            let caughtUp = Set(agreed.filter { $0.value >= replicas - replicas / 2 }.keys)
+            let caughtUp = Set(agreed.filter { $0.value >= needed }.keys)
             return server.workers.runIfActive(eventLoop: eventLoop) { try log.caughtUp(kind.space, caughtUp) }
                 .flatMapErrorThrowing { [logger] error in
                     logger.error("A device cannot note that it caught up", metadata: ["error": "\(error)"])
@@ -286,7 +297,7 @@ package final class TableReplicator: @unchecked Sendable {
             if mine == nil || pair.isBehind(table.hash) { return true }
             return isDue(place, lastChange: max(mine?.lastChange ?? .never, table.lastChange))
         }
-        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop, pause: pause) { [self] index in
+        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop, pause: timeToNextStep) { [self] index in
             _ = control.step(1)
             let hash = wanted[index].hash
             return fetch(pair.table(hash), from: pair.other, log: pair.log, on: pair.node).map { isWhole in
@@ -330,7 +341,7 @@ package final class TableReplicator: @unchecked Sendable {
             try log.summaries(query).tables.filter { !ring.primaries(of: $0.hash).contains(Int(device)) }
         }.flatMap { [self] tables in
             let work = tables.flatMap { table in ring.primaries(of: table.hash).deviceIDs.map { (table, $0) } }
-            return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: pause) { [self] in
+            return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: timeToNextStep) { [self] in
                 give(work[$0].0, kind, from: device, to: work[$0].1)
             }
         }.flatMapError { [self] _ in

@@ -14,6 +14,28 @@ struct ClusterIdentity {
     var hasher: PathHasher { PathHasher(prefix: hashPrefix, suffix: hashSuffix) }
 }
 
+extension ClusterIdentity {
+    /// With the key: a secret.
+    var json: JSONValue {
+        .object([
+            JSONMember("version", .integer(1)),
+            JSONMember("cluster_id", .string(clusterID)),
+            JSONMember("key", .string(String(decoding: ByteText.hex(key), as: UTF8.self))),
+            JSONMember("hash_prefix", .string(String(decoding: hashPrefix, as: UTF8.self))),
+            JSONMember("hash_suffix", .string(String(decoding: hashSuffix, as: UTF8.self))),
+        ])
+    }
+
+    /// `nil` when it is not of this version.
+    init?(json: JSONValue) {
+        guard json["version"]?.integer == 1, let id = json["cluster_id"]?.string,
+            let key = json["key"]?.string.flatMap({ ByteText.bytes(hex: $0.utf8) }),
+            let prefix = json["hash_prefix"]?.string, let suffix = json["hash_suffix"]?.string
+        else { return nil }
+        self.init(clusterID: id, key: key, hashPrefix: Array(prefix.utf8), hashSuffix: Array(suffix.utf8))
+    }
+}
+
 /// Why a command could not do what it was asked, in words for who typed it.
 struct CommandError: Error, CustomStringConvertible {
     let description: String
@@ -25,6 +47,8 @@ struct CommandError: Error, CustomStringConvertible {
 ///
 ///     DIR/cluster.json                 id, key, hash prefix and suffix (0600)
 ///     DIR/users.json                   the v1 users (0600)
+///     DIR/member.json                  which node this is, and how it was started (0600)
+///     DIR/cluster.map                  nodes, devices and rings, and what this node has promised about them (0600)
 ///     DIR/{account,container,object}.ring.gz, .builder
 ///     DIR/credentials.env              how to sign in (0600)
 ///     DIR/node.json                    where the running store can be asked
@@ -50,15 +74,12 @@ struct ClusterDirectory {
             clusterID: String(decoding: ByteText.hex(try RandomBytes.make(16)), as: UTF8.self),
             key: try RandomBytes.make(32), hashPrefix: ByteText.hex(try RandomBytes.make(16)),
             hashSuffix: ByteText.hex(try RandomBytes.make(16)))
-        let json = JSONValue.object([
-            JSONMember("version", .integer(1)),
-            JSONMember("cluster_id", .string(identity.clusterID)),
-            JSONMember("key", .string(String(decoding: ByteText.hex(identity.key), as: UTF8.self))),
-            JSONMember("hash_prefix", .string(String(decoding: identity.hashPrefix, as: UTF8.self))),
-            JSONMember("hash_suffix", .string(String(decoding: identity.hashSuffix, as: UTF8.self))),
-        ])
-        try AtomicFile.write(json.encoded, to: file("cluster.json"), mode: 0o600)
+        try write(identity)
         return identity
+    }
+
+    func write(_ identity: ClusterIdentity) throws {
+        try AtomicFile.write(identity.json.encoded, to: file("cluster.json"), mode: 0o600)
     }
 
     /// The identity of a cluster that must be there.
@@ -69,16 +90,15 @@ struct ClusterDirectory {
         return identity
     }
 
-    private func load() throws -> ClusterIdentity? {
+    /// The identity of the cluster, `nil` when there is none yet.
+    func load() throws -> ClusterIdentity? {
         guard let bytes = try AtomicFile.read(file("cluster.json"), limit: Self.maximumFile) else { return nil }
         let json: JSONValue
         do { json = try JSONValue(parsing: bytes) } catch { throw CommandError("\(file("cluster.json")): \(error)") }
-        guard json["version"]?.integer == 1, let id = json["cluster_id"]?.string,
-            let key = json["key"]?.string.flatMap({ ByteText.bytes(hex: $0.utf8) }),
-            let prefix = json["hash_prefix"]?.string, let suffix = json["hash_suffix"]?.string
-        else { throw CommandError("\(file("cluster.json")) is not a cluster file of this version") }
-        return ClusterIdentity(
-            clusterID: id, key: key, hashPrefix: Array(prefix.utf8), hashSuffix: Array(suffix.utf8))
+        guard let identity = ClusterIdentity(json: json) else {
+            throw CommandError("\(file("cluster.json")) is not a cluster file of this version")
+        }
+        return identity
     }
 
     func users(_ identity: ClusterIdentity) -> UserStore {

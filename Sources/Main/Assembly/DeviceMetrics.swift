@@ -1,8 +1,12 @@
 import Daemon
 import StorageWire
+import Synchronization
 
 /// What is measured of each device, read when somebody asks.
-enum DeviceMetrics {
+final class DeviceMetrics: Sendable {
+    /// Names that have their gauges: a device that left and came back keeps them.
+    private let registered = Mutex<Set<UInt16>>([])
+
     private static let gauges: [(String, String, any KeyPath<DeviceStatus, Int64> & Sendable)] = [
         ("ringfort_device_total_bytes", "Size of the device's file system", \.totalBytes),
         ("ringfort_device_free_bytes", "Free bytes of the device's file system", \.freeBytes),
@@ -18,10 +22,11 @@ enum DeviceMetrics {
         ("ringfort_device_committed_records", "Records in those", \.committedRecords),
     ]
 
-    static func register(_ handler: NodeHandler, on registry: MetricsRegistry) throws {
-        for device in handler.status().devices {
-            for (name, help, value) in gauges {
-                try registry.gauge(name, help, labels: [("device", device.name)]) {
+    /// Adds the gauges of devices that have none yet.
+    func register(_ handler: NodeHandler, on registry: MetricsRegistry) throws {
+        for device in handler.status().devices where registered.withLock({ $0.insert(device.device).inserted }) {
+            for (name, help, value) in Self.gauges {
+                try registry.gauge(name, help, labels: [("device", device.name), ("id", "\(device.device)")]) {
                     Double(handler.deviceStatus(device.device)[keyPath: value])
                 }
             }

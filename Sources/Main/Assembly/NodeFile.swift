@@ -9,12 +9,13 @@ import StorageWire
 /// Where a running store can be asked by commands on the same machine: `DIR/node.json`.
 struct NodeFile {
     var process: Int
+    var host: String
     var storagePort: Int
 
     func write(to directory: ClusterDirectory) throws {
         let json = JSONValue.object([
             JSONMember("version", .integer(1)), JSONMember("process", .integer(process)),
-            JSONMember("storage_port", .integer(storagePort)),
+            JSONMember("host", .string(host)), JSONMember("storage_port", .integer(storagePort)),
         ])
         try AtomicFile.write(json.encoded, to: directory.file("node.json"), mode: 0o600)
     }
@@ -22,12 +23,13 @@ struct NodeFile {
     static func read(from directory: ClusterDirectory) throws -> NodeFile {
         guard let bytes = try AtomicFile.read(directory.file("node.json"), limit: 4096),
             let json = try? JSONValue(parsing: bytes), let process = json["process"]?.integer,
-            let port = json["storage_port"]?.integer, DirectoryLock.holder(of: directory.path) != nil
+            let host = json["host"]?.string, let port = json["storage_port"]?.integer,
+            DirectoryLock.holder(of: directory.path) != nil
         else {
             throw CommandError(
                 "no store is running on \(directory.path): start it with `ringfort up --data \(directory.path)`")
         }
-        return NodeFile(process: process, storagePort: port)
+        return NodeFile(process: process, host: host, storagePort: port)
     }
 }
 
@@ -41,14 +43,20 @@ final class NodeClient {
         credentials = try identity.wireCredentials()
     }
 
-    /// - Throws: `CommandError` when the node can't be reached within five seconds.
-    func ask(_ request: StorageRequest, host: String, port: Int) throws -> StorageReply {
-        try begin(request, host: host, port: port, within: .seconds(5)).wait()
+    static let timeout = TimeAmount.seconds(5)
+    /// A change waits for others that are under way, and for nodes that don't answer.
+    static let changeTimeout = TimeAmount.seconds(30)
+
+    /// The answer, which is `failed` when there is none in time.
+    func ask(
+        _ request: StorageRequest, host: String, port: Int, timeout: TimeAmount = NodeClient.timeout
+    ) throws -> StorageReply {
+        try begin(request, host: host, port: port, timeout: timeout).wait()
     }
 
-    /// The reply comes in any case: at the latest when the time is over it is a failure.
+    /// Asks without waiting, so that several nodes can be asked at once.
     func begin(
-        _ request: StorageRequest, host: String, port: Int, within time: TimeAmount
+        _ request: StorageRequest, host: String, port: Int, timeout: TimeAmount = NodeClient.timeout
     ) -> EventLoopFuture<StorageReply> {
         let address = "\(host):\(port)"
         let node =
@@ -61,7 +69,7 @@ final class NodeClient {
         let promise = eventLoop.makePromise(of: StorageReply.self)
         eventLoop.execute {
             let receiver = FirstReply(promise)
-            node.call(request, deadline: .now() + time, on: eventLoop, receiver: receiver, tag: 0)
+            node.call(request, deadline: .now() + timeout, on: eventLoop, receiver: receiver, tag: 0)
         }
         return promise.futureResult
     }

@@ -1,4 +1,5 @@
 import Access
+import ClusterMap
 import Daemon
 import Glibc
 import HTTPServer
@@ -12,16 +13,15 @@ import StorageWire
 /// The listener for clients and what answers behind it.
 final class ProxyAssembly: Sendable {
     let listener: HTTPListener
+    private let loops: [(eventLoop: any EventLoop, proxy: NIOLoopBound<ProxyLoop>)]
 
     init(
         directory: ClusterDirectory, identity: ClusterIdentity, rings: ClusterRings, nodes: any NodeDirectory,
         listen: String, port: Int, group: MultiThreadedEventLoopGroup, workers: NIOThreadPool,
-        registry: MetricsRegistry, logger: Logger
+        registry: MetricsRegistry, joins: JoinService? = nil, logger: Logger
     ) throws {
         let clock = WallClock.system
-        let cluster = Cluster(
-            hasher: rings.hasher, accounts: rings.account, containers: rings.container, objects: [0: rings.object],
-            policies: [StoragePolicy(index: 0, name: "Policy-0", isDefault: true)], nodes: nodes)
+        let cluster = rings.cluster(nodes)
         let users = try UserDirectory(
             store: directory.users(identity), clusterKey: identity.accessKey, now: UInt64(clock.seconds))
         let timestamps = TimestampSource(tieBreak: try RandomBytes.makeUInt64()) { clock.ticks }
@@ -44,7 +44,11 @@ final class ProxyAssembly: Sendable {
                 }.wait()
             )
         }
-        let application = SwiftApplication(api: api, loops: loops) { path in
+        self.loops = loops.map { (eventLoop: $0.0, proxy: $0.1) }
+        let application = SwiftApplication(
+            api: api, loops: loops,
+            internalHandler: joins.map { joins in { @Sendable head, exchange in joins.accept(head, exchange) } }
+        ) { path in
             guard path == "/metrics" else { return nil }
             return ("text/plain; version=0.0.4; charset=utf-8", registry.render())
         }
@@ -57,8 +61,28 @@ final class ProxyAssembly: Sendable {
         }
     }
 
+    /// Works with other rings from now on; operations under way keep theirs. Returns when every event loop has them.
+    func use(_ rings: ClusterRings, nodes: any NodeDirectory) {
+        let cluster = rings.cluster(nodes)
+        for loop in loops {
+            try? loop.eventLoop.submit { loop.proxy.value.cluster = cluster }.wait()
+        }
+    }
+
     /// Lets running requests end: with closing the devices the whole stop takes 30 seconds at most.
     func drain() {
         try? listener.drain(within: .seconds(28)).wait()
+    }
+}
+
+extension ClusterRings {
+    /// The rings as the proxy wants them.
+    func cluster(_ nodes: any NodeDirectory) -> Cluster {
+        Cluster(
+            hasher: hasher, accounts: account, containers: container, objects: [0: object],
+            policies: [StoragePolicy(index: 0, name: "Policy-0", isDefault: true)], nodes: nodes,
+            previous: previous.map {
+                Cluster.Previous(accounts: $0.account, containers: $0.container, objects: [0: $0.object])
+            })
     }
 }

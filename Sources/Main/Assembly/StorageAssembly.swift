@@ -1,3 +1,4 @@
+import ClusterMap
 import ContainerServer
 import Daemon
 import DeviceLog
@@ -14,7 +15,10 @@ import Synchronization
 /// The devices of this node and everything that serves them.
 final class StorageAssembly: Sendable {
     let handler: NodeHandler
-    private let logs: [UInt16: DeviceLog]
+    private let clusterID: String
+    private let rings: CurrentRings
+    private let logger: Logger
+    private let open: Mutex<Open>
     private let updater: Updater
     private let reporter: AccountReporter
     private let replicator: ObjectReplicator
@@ -22,7 +26,12 @@ final class StorageAssembly: Sendable {
     private let registry: WorkerRegistry
     private let auditor: Auditor
 
-    struct Device: Sendable {
+    private struct Open {
+        var devices: [Device] = []
+        var logs: [UInt16: DeviceLog] = [:]
+    }
+
+    struct Device: Equatable, Sendable {
         var id: UInt16
         var name: String
         var directory: String
@@ -34,35 +43,43 @@ final class StorageAssembly: Sendable {
     ///
     /// - Parameters:
     ///   - directory: of this process; what operators change about its workers is kept there.
+    ///   - before: the rings that the devices were placed in last, if that is known.
     ///   - isFounding: whether empty devices are those of a new cluster; else they join others that have data.
     init(
-        devices: [Device], directory: ClusterDirectory, clusterID: String, rings: ClusterRings,
+        devices: [Device], directory: ClusterDirectory, clusterID: String, rings: CurrentRings,
         nodes: any NodeDirectory, group: any EventLoopGroup, workers: NIOThreadPool,
-        replicateEvery interval: TimeAmount, isFounding: Bool, logger: Logger
+        replicateEvery interval: TimeAmount, isFounding: Bool, before: ClusterRings? = nil, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
         registry = try WorkerSettingsFile(directory).registry()
         let logs = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, registry, logger: logger)
-        self.logs = logs
-        try Self.place(logs, in: rings, after: nil)
+        try Self.place(logs, in: rings.now, after: before)
+        self.clusterID = clusterID
+        self.rings = rings
+        self.logger = logger
+        open = Mutex(Open(devices: devices, logs: logs))
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
         handler = NodeHandler(
             objects: objects, containers: containers, workers: NodeWorkers(registry, threads: workers), logs: logs,
-            names: Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) }))
+            names: Self.names(devices))
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
-            rowTarget: { rings.rowTarget(of: $0, onDevice: $1) }, replicas: { rings.replicas(of: $0, container: $1) })
+            rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
+            replicas: { rings.now.replicas(of: $0, container: $1) })
         replicator = ObjectReplicator(server: objects, eventLoop: group.next(), logger: logger, interval: interval) {
-            [0: rings.object]
+            [0: rings.now.object]
         }
         tableReplicator = TableReplicator(
             server: containers, nodes: nodes, eventLoop: group.next(), logger: logger, interval: interval,
             now: { Timestamp(ticks: WallClock.system.ticks) }
-        ) { [.account: rings.account, .container: rings.container] }
+        ) {
+            let rings = rings.now
+            return [.account: rings.account, .container: rings.container]
+        }
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
-            rings.accountTarget(of: $0, table: $1)
+            rings.now.accountTarget(of: $0, table: $1)
         }
         let replicator = replicator
         auditor = Auditor(
@@ -101,7 +118,43 @@ final class StorageAssembly: Sendable {
         auditor.stop()
         updater.stop()
         reporter.stop()
-        for log in logs.values { log.close() }
+        for log in open.withLock({ Array($0.logs.values) }) { log.close() }
+    }
+
+    /// Opens what has come and closes what has gone, so that these devices are served. Blocks.
+    ///
+    /// - Throws: `CommandError` when a device can't be opened; the others are served all the same.
+    func serve(_ devices: [Device]) throws {
+        try open.withLock { open in
+            let kept = open.devices.filter { devices.contains($0) }
+            let gone = open.devices.filter { !kept.contains($0) }
+            let leaving = gone.compactMap { open.logs[$0.id] }
+            let logs = open.logs.filter { id, _ in kept.contains { $0.id == id } }
+            // Nobody may find a device that is being closed.
+            handler.use(logs, names: Self.names(kept))
+            for log in leaving { log.close() }
+            open = Open(devices: kept, logs: logs)
+            var failure: (any Error)?
+            for device in devices where !kept.contains(device) {
+                let opened: [UInt16: DeviceLog]
+                do {
+                    // It comes to others that have data.
+                    opened = try Self.open([device], clusterID: clusterID, isFounding: false, registry, logger: logger)
+                } catch {
+                    failure = error
+                    continue
+                }
+                open.devices.append(device)
+                open.logs.merge(opened) { $1 }
+                handler.use(open.logs, names: Self.names(open.devices))
+                logger.notice("A device is served", metadata: ["device": "\(device.name)", "id": "\(device.id)"])
+            }
+            if let failure { throw failure }
+        }
+    }
+
+    private static func names(_ devices: [Device]) -> [UInt16: String] {
+        Dictionary(uniqueKeysWithValues: devices.map { ($0.id, $0.name) })
     }
 
     /// A device without its file beside others that have theirs is new, or its disk is not mounted.
@@ -115,23 +168,35 @@ final class StorageAssembly: Sendable {
         }
     }
 
+    /// Takes over other rings: the devices are told what is their own now before anybody asks them, and the replicators begin.
+    func use(_ new: ClusterRings) throws {
+        let logs = open.withLock { $0.logs }
+        try Self.place(logs, in: new, after: rings.now)
+        rings.set(new)
+        replicator.runPass()
+        tableReplicator.runPass()
+    }
+
     /// Tells the devices to which partitions they belong.
     ///
-    /// - Parameter previous: the rings until now, when they change while the devices serve: in what is new to it a device is behind.
-    static func place(_ logs: [UInt16: DeviceLog], in rings: ClusterRings, after previous: ClusterRings?) throws {
-        let concerned = previous == nil ? logs.filter { $0.value.isBehind } : logs
-        guard !concerned.isEmpty else { return }
-        let old = previous?.spaces ?? []
+    /// - Parameter before: the rings until now: in what is new to it a device is behind.
+    private static func place(_ logs: [UInt16: DeviceLog], in rings: ClusterRings, after before: ClusterRings?) throws {
         for (index, (space, ring)) in rings.spaces.enumerated() {
-            let all = ring.partitions(of: Set(concerned.keys))
-            let before = index < old.count ? old[index].ring.partitions(of: Set(concerned.keys)) : [:]
-            for (device, log) in concerned {
-                let partitions = all[device] ?? []
-                let new = previous == nil ? [] : partitions.subtracting(before[device] ?? [])
-                try log.place(space, partPower: ring.partPower, new: new, all: partitions)
+            let all = ring.partitions(of: Set(logs.keys))
+            let old = before?.spaces[index].ring
+            let held = old.map { $0.partitions(of: Set(logs.keys)) } ?? [:]
+            // After changes that were missed nobody knows who has what the old holder had.
+            let isNext = old != nil && rings.previousSpaces?[index].version == old?.version
+            for (device, log) in logs {
+                var new: [UInt32: UInt16?] = [:]
+                for partition in all[device] ?? [] where old != nil && !(held[device]?.contains(partition) ?? false) {
+                    let holder = isNext ? ring.formerHolder(of: device, Int(partition), in: old) : nil
+                    new[partition] = .some(holder)
+                }
+                try log.place(space, partPower: ring.partPower, new: new, all: all[device] ?? [])
             }
         }
-        for log in concerned.values { try log.placed() }
+        for log in logs.values { try log.placed() }
     }
 
     private static func open(
@@ -180,8 +245,7 @@ final class NodeHandler: StorageHandler {
     private let objects: ObjectServer
     private let containers: ContainerServer
     private let workers: NodeWorkers
-    private let logs: [UInt16: DeviceLog]
-    private let names: [UInt16: String]
+    private let devices: Mutex<(logs: [UInt16: DeviceLog], names: [UInt16: String])>
 
     init(
         objects: ObjectServer, containers: ContainerServer, workers: NodeWorkers, logs: [UInt16: DeviceLog],
@@ -190,8 +254,14 @@ final class NodeHandler: StorageHandler {
         self.objects = objects
         self.containers = containers
         self.workers = workers
-        self.logs = logs
-        self.names = names
+        devices = Mutex((logs, names))
+    }
+
+    /// Serves other devices from now on.
+    func use(_ logs: [UInt16: DeviceLog], names: [UInt16: String]) {
+        devices.withLock { $0 = (logs, names) }
+        objects.use(devices: logs)
+        containers.use(devices: logs)
     }
 
     func handle(_ request: StorageRequest, call: ServerCall) {
@@ -208,20 +278,22 @@ final class NodeHandler: StorageHandler {
             call.reply(.status(status()))
         case .workers: workers.list(call)
         case .setWorker(let message): workers.set(message, call)
+        case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            call.reply(.failed(StorageFailure(.refused, "the rings of this node are files: it has no map")))
         }
     }
 
     func ended(_ call: ServerCall) { objects.ended(call) }
 
     func status() -> NodeStatus {
-        NodeStatus(devices: logs.keys.sorted().map { deviceStatus($0) })
+        NodeStatus(devices: devices.withLock { $0.logs.keys.sorted() }.map { deviceStatus($0) })
     }
 
     func deviceStatus(_ id: UInt16) -> DeviceStatus {
-        let log = logs[id]
+        let (log, name) = devices.withLock { ($0.logs[id], $0.names[id]) }
         let statistics = log?.statistics() ?? DeviceStatistics()
         return DeviceStatus(
-            device: id, name: names[id] ?? "",
+            device: id, name: name ?? "",
             state: statistics.isReadOnly
                 ? "read-only" : statistics.isFull ? "full" : log?.isBehind == true ? "behind" : "ok",
             totalBytes: statistics.totalBytes, freeBytes: statistics.freeBytes, objects: statistics.objects,
@@ -239,10 +311,17 @@ struct ClusterRings: Sendable {
     var account: Ring
     var container: Ring
     var object: Ring
+    /// The rings before the last change.
+    var previous: PerRing<Ring>? = nil
 
     /// The rings by what of a device they place.
     var spaces: [(space: PartitionSpace, ring: Ring)] {
         [(.accounts, account), (.containers, container), (.objects(0), object)]
+    }
+
+    /// In the same order, the rings before the last change.
+    fileprivate var previousSpaces: [Ring]? {
+        previous.map { [$0.account, $0.container, $0.object] }
     }
 
     /// The container replica that the object replica on a device tells of its writes: the one of the same index.
@@ -275,6 +354,19 @@ struct ClusterRings: Sendable {
 }
 
 extension Ring {
+    /// The device that had a device's place in a partition in another ring, and has left the partition.
+    fileprivate func formerHolder(of device: UInt16, _ partition: Int, in old: Ring?) -> UInt16? {
+        guard let old, old.partPower == partPower else { return nil }
+        for replica in 0..<Int(replicaCount.rounded(.up))
+        where self.device(ofReplica: replica, of: partition) == Int(device) {
+            guard let holder = old.device(ofReplica: replica, of: partition), holder != Int(device),
+                !primaries(of: partition).contains(holder)
+            else { continue }
+            return UInt16(truncatingIfNeeded: holder)
+        }
+        return nil
+    }
+
     /// The partitions of which some devices are primaries. A walk over the whole ring.
     fileprivate func partitions(of devices: Set<UInt16>) -> [UInt16: Set<UInt32>] {
         var partitions: [UInt16: Set<UInt32>] = [:]
@@ -287,7 +379,18 @@ extension Ring {
     }
 }
 
-/// Devices by the node that has them. The table is set once, when all parts of the process are there.
+/// The rings as they are now, for workers that outlive them.
+final class CurrentRings: Sendable {
+    private let rings: Mutex<ClusterRings>
+
+    init(_ rings: ClusterRings) { self.rings = Mutex(rings) }
+
+    var now: ClusterRings { rings.withLock { $0 } }
+
+    func set(_ new: ClusterRings) { rings.withLock { $0 = new } }
+}
+
+/// Devices by the node that has them. The table is replaced when the cluster changes.
 final class NodeTable: NodeDirectory {
     private let nodes = Mutex<[(any StorageNode)?]>([])
 

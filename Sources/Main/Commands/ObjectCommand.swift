@@ -54,13 +54,12 @@ struct ObjectCommand: ParsableCommand {
         ) throws -> [Holding] {
             let client = try NodeClient(identity: identity)
             defer { client.close() }
-            let local = try? NodeFile.read(from: directory)
             return try ids.compactMap { id in
                 guard let device = ring.devices[id] else { return nil }
                 let address = ObjectAddress(device: UInt16(truncatingIfNeeded: id), policy: 0, hash: hash)
                 let reply = try client.ask(
-                    .readObject(ReadObject(address: address, wanted: .head)),
-                    host: local == nil ? device.ip : "127.0.0.1", port: local?.storagePort ?? device.port)
+                    .readObject(ReadObject(address: address, wanted: .head, isOwn: true)),
+                    host: device.ip, port: device.port)
                 return Self.describe(reply, device)
             }
         }

@@ -5,8 +5,15 @@ import Logging
 
 /// Options of everything that listens.
 struct ServerOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The address to listen on.", discussion: "0.0.0.0 lets other machines in."))
-    var listen = "127.0.0.1"
+    @Option(
+        name: .customLong("listen"),
+        help: ArgumentHelp("The address to listen on (127.0.0.1).", discussion: "0.0.0.0 lets other machines in."))
+    var givenListen: String?
+
+    /// The address to listen on.
+    var listen: String { givenListen ?? Self.defaultListen }
+
+    static let defaultListen = "127.0.0.1"
 
     @Flag(help: "Print the ready line as JSON.")
     var json = false

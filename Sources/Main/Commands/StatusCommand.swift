@@ -1,5 +1,7 @@
 import ArgumentParser
+import ClusterMap
 import Daemon
+import NIOCore
 import Ring
 import StorageWire
 
@@ -7,9 +9,9 @@ import StorageWire
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show the devices of a running store: space, objects, queues.",
+        abstract: "Show the nodes and devices of a running store: who is there, space, objects, queues.",
         discussion: """
-            Asks the process that runs on the data directory. Objects and rows are counted per copy: three copies of an
+            Asks the process that runs on the data directory for the map of the cluster, and then every node. Objects and rows are counted per copy: three copies of an
             object are three.
 
             Examples:
@@ -17,43 +19,103 @@ struct StatusCommand: ParsableCommand {
               ringfort status --data ./data --json | jq '.devices[].free_bytes'
             """)
 
-    @Option(help: "The data directory of the store.")
-    var data: String
+    @OptionGroup var options: RunningStoreOptions
 
-    @Flag(help: "Answer as JSON.")
-    var json = false
+    /// One node and what it says.
+    struct NodeView {
+        var node: MapNode
+        /// `nil` when it can't be reached.
+        var standing: MapStanding?
+        /// Seconds that its clock is ahead.
+        var offset = 0.0
+        var status: NodeStatus?
+
+        var hasWrongClock: Bool { abs(offset) > MapService.tolerableSkew }
+    }
 
     func run() throws {
-        let directory = ClusterDirectory(data)
-        let identity = try directory.open()
-        let node = try NodeFile.read(from: directory)
-        let client = try NodeClient(identity: identity)
-        defer { client.close() }
-        switch try client.ask(.status, host: "127.0.0.1", port: node.storagePort) {
-        case .status(let status): show(status, process: node.process)
-        case .failed(let failure): throw CommandError("the store does not answer: \(failure.reason) \(failure.detail)")
-        default: throw CommandError("the store gave an answer that makes no sense")
+        try options.ask { client in
+            let map = try client.map()
+            show(map, try views(map, client), process: client.node.process)
         }
     }
 
-    private func show(_ status: NodeStatus, process: Int) {
-        if json {
-            let usage = ProcessUsage.sample(directory: "/proc/\(process)")
-            let value = JSONValue.object([
-                JSONMember("process", .integer(process)),
-                JSONMember("resident_bytes", .integer(Int(usage.residentBytes))),
-                JSONMember("anonymous_bytes", .integer(Int(usage.anonymousBytes))),
-                JSONMember("devices", .array(status.devices.map(\.json))),
-            ])
-            return print(String(decoding: value.encoded, as: UTF8.self))
+    private static let patience = TimeAmount.seconds(3)
+
+    /// Asks all nodes at once.
+    private func views(_ map: ClusterMap, _ client: ClusterClient) throws -> [NodeView] {
+        let asked = map.nodes.map { node in
+            let began = WallClock.system.ticks
+            let standing = client.client.begin(
+                .readMap(newerThan: .max), host: node.host, port: node.storagePort, timeout: Self.patience
+            ).map { ($0, began, WallClock.system.ticks) }
+            return (node, standing)
         }
-        print("DEVICE  STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED")
-        for device in status.devices {
+        let statuses = try client.statuses(map)
+        return try asked.map { node, reply in
+            var view = NodeView(node: node, status: statuses[node.id])
+            let (answer, began, ended) = try reply.wait()
+            if case .mapStanding(let standing) = answer, standing.node == Array(node.id.utf8) {
+                view.standing = standing
+                view.offset = ClockOffset.seconds(theirs: standing.clock, asked: began, answered: ended)
+            }
+            return view
+        }
+    }
+
+    private func show(_ map: ClusterMap, _ nodes: [NodeView], process: Int) {
+        if options.json { return showJSON(map, nodes, process: process) }
+        print("Cluster map version \(map.version)\n")
+        print("NODE                 ROLE     ADDRESS                STATE      MAP    CLOCK")
+        for view in nodes {
+            let node = view.node
             print(
-                device.name.padded(7), device.state.padded(10), Self.size(device.freeBytes).padded(10),
-                Self.size(device.totalBytes).padded(10), "\(device.objects)".padded(10), "\(device.rows)".padded(10),
-                "\(device.queueDepth)".padded(6), "\(device.pendingUpdates)".padded(8), "\(device.quarantined)")
+                node.name.padded(20), node.role.rawValue.padded(8), "\(node.host):\(node.storagePort)".padded(22),
+                (view.standing == nil ? "unreachable" : node.state.rawValue).padded(10),
+                (view.standing.map { "\($0.version)" } ?? "-").padded(6),
+                view.standing == nil ? "-" : "\(view.offset) s")
         }
+        print(
+            "\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED")
+        for view in nodes {
+            for device in view.status?.devices ?? [] {
+                print(
+                    "\(view.node.name)/\(device.name)".padded(20), device.state.padded(10),
+                    Self.size(device.freeBytes).padded(10), Self.size(device.totalBytes).padded(10),
+                    "\(device.objects)".padded(10), "\(device.rows)".padded(10), "\(device.queueDepth)".padded(6),
+                    "\(device.pendingUpdates)".padded(8), "\(device.quarantined)")
+            }
+        }
+        for warning in warnings(nodes) { print("\nWarning: \(warning)") }
+    }
+
+    private func warnings(_ nodes: [NodeView]) -> [String] {
+        nodes.compactMap { view in
+            guard view.standing != nil else { return "node \(view.node.name) can't be reached" }
+            guard view.hasWrongClock else { return nil }
+            return
+                "the clock of node \(view.node.name) is \(view.offset) s off: the newest time wins a write, so set it right"
+        }
+    }
+
+    private func showJSON(_ map: ClusterMap, _ nodes: [NodeView], process: Int) {
+        let usage = ProcessUsage.sample(directory: "/proc/\(process)")
+        let devices = nodes.flatMap { view in
+            (view.status?.devices ?? []).map { device -> JSONValue in
+                guard case .object(let members) = device.json else { return .null }
+                return .object(members + [JSONMember("node", .string(view.node.name))])
+            }
+        }
+        let value = JSONValue.object([
+            JSONMember("process", .integer(process)),
+            JSONMember("resident_bytes", .integer(Int(usage.residentBytes))),
+            JSONMember("anonymous_bytes", .integer(Int(usage.anonymousBytes))),
+            JSONMember("map_version", .integer(Int(map.version))),
+            JSONMember("nodes", .array(nodes.map(\.json))),
+            JSONMember("devices", .array(devices)),
+            JSONMember("warnings", .array(warnings(nodes).map { .string($0) })),
+        ])
+        print(value.text)
     }
 
     /// Bytes for people.
@@ -64,6 +126,18 @@ struct StatusCommand: ParsableCommand {
             value /= 1024
         }
         return "\((value * 10).rounded() / 10) PiB"
+    }
+}
+
+extension StatusCommand.NodeView {
+    var json: JSONValue {
+        guard case .object(let members) = node.json else { return .null }
+        return .object(
+            members + [
+                JSONMember("reachable", .bool(standing != nil)),
+                JSONMember("map_version", standing.map { .integer(Int($0.version)) } ?? .null),
+                JSONMember("clock_offset_seconds", standing == nil ? .null : .number(offset)),
+            ])
     }
 }
 

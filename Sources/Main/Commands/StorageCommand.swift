@@ -53,7 +53,8 @@ struct StorageCommand: ParsableCommand {
                 id: UInt16(truncatingIfNeeded: $0.id), name: $0.device, directory: "\(data)/devices/\($0.device)")
         }
         let storage = try StorageAssembly(
-            devices: devices, directory: ClusterDirectory(data), clusterID: identity.clusterID, rings: rings,
+            devices: devices, directory: ClusterDirectory(data), clusterID: identity.clusterID,
+            rings: CurrentRings(rings),
             nodes: nodes, group: process.group, workers: process.workers, replicateEvery: replication.interval,
             isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let remote = table.connect(

@@ -1,5 +1,6 @@
 import Access
 import ArgumentParser
+import ClusterMap
 import Daemon
 import Glibc
 import HTTPServer
@@ -19,9 +20,13 @@ struct UpCommand: ParsableCommand {
             what it finds there. Prints one line that begins with "ready" when it answers, and how to sign in is
             written to DIR/credentials.env. SIGTERM or Ctrl-C finishes running requests and exits with 0.
 
+            The store is a cluster of one node. Others join it (`ringfort token create`, `ringfort join`) if it listens
+            on an address that they can reach; --storage-port is where they do. Ports and addresses that are not given
+            are those of the last start.
+
             Examples:
               ringfort up --data ./data
-              ringfort up --data /srv/ringfort --listen 0.0.0.0 --port 8080 --devices 8
+              ringfort up --data /srv/ringfort --listen 10.0.0.1 --port 8080 --devices 8
             """)
 
     @Option(help: "The directory that holds everything.")
@@ -30,8 +35,7 @@ struct UpCommand: ParsableCommand {
     @OptionGroup var server: ServerOptions
     @OptionGroup var replication: ReplicationOptions
 
-    @Option(help: "The port for clients; 0 takes any that is free.")
-    var port = 8080
+    @OptionGroup var places: MemberOptions
 
     @Option(help: "How many devices a new store has (4). Each is a folder: mount disks there if you like.")
     var devices: Int?
@@ -39,8 +43,13 @@ struct UpCommand: ParsableCommand {
     @Option(help: "How many copies a new store keeps (3).")
     var replicas: Int?
 
+    @Option(help: "The name of the node in a new store (that of the machine).")
+    var name: String?
+
     func validate() throws {
-        try checkPort(port, "--port")
+        if let name, !MapNode.isName(name) {
+            throw ValidationError("--name has 1 to 64 letters, digits, dots, dashes and underscores")
+        }
         guard (1...1_000).contains(devices ?? 4) else { throw ValidationError("--devices is a number from 1 to 1000") }
         guard (1...16).contains(replicas ?? 3) else { throw ValidationError("--replicas is a number from 1 to 16") }
     }
@@ -50,38 +59,34 @@ struct UpCommand: ParsableCommand {
         let process = try ServerProcess(directory: directory, log: try server.makeLog())
         let identity = try directory.openOrCreate()
         let firstKey = try addFirstUser(directory, identity)
-        let rings = try openRings(directory, identity)
-        let nodes = NodeTable()
-        let devices = try localDevices(directory, rings)
-        let storage = try StorageAssembly(
-            devices: devices, directory: directory, clusterID: identity.clusterID, rings: rings, nodes: nodes,
-            group: process.group, workers: process.workers, replicateEvery: replication.interval,
-            isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
-        let local = LocalNode(handler: storage.handler)
-        nodes.set(Dictionary(uniqueKeysWithValues: devices.map { ($0.id, local) }))
-        try storage.start().wait()
-        try DeviceMetrics.register(storage.handler, on: process.registry)
-        try storage.register(on: process.registry)
-        // For commands on this machine; other machines have no way in yet.
-        let control = try StorageServer.start(
-            host: "127.0.0.1", port: 0, group: process.group, handler: storage.handler,
-            credentials: try identity.wireCredentials(), logger: process.logger
-        ).wait()
-        let proxy = try ProxyAssembly(
-            directory: directory, identity: identity, rings: rings, nodes: nodes, listen: server.listen, port: port,
-            group: process.group, workers: process.workers, registry: process.registry, logger: process.logger)
-        try NodeFile(process: Int(getpid()), storagePort: control.port).write(to: directory)
-        let address = ReadyLine(listen: server.listen, port: proxy.listener.address.port ?? port, data: data)
-        try address.writeCredentials(to: directory, firstKey: firstKey)
-        address.print(json: server.json)
+        var file = try MemberFile.openOrCreate(directory)
+        let places = places.settle(&file, listen: server.givenListen)
+        let member = try Member(
+            directory: directory, identity: identity, nodeID: file.node, places: places, process: process)
+        file.storagePort = member.storagePort
+        let isFounding = member.map.map == nil
+        if isFounding { try found(member, places) }
+        try checkShape(member)
+        try file.write(to: directory)
+        try MemberRun(
+            member: member, places: places, process: process, replicateEvery: replication.interval
+        ).run(
+            isFounding: isFounding, firstKey: firstKey, data: data, json: server.json)
+    }
 
-        try process.waitForStop()
-        process.logger.notice("Stopping", metadata: ["waits_for_seconds": "30"])
-        proxy.drain()
-        try? control.close(within: .seconds(1)).wait()
-        storage.close()
-        unlink(directory.file("node.json"))
-        process.end()
+    /// Makes the map of a cluster of one from the rings, which are made first where there are none.
+    private func found(_ member: Member, _ places: MemberOptions.Places) throws {
+        let directory = member.directory
+        let node = MapNode(
+            id: member.map.nodeID, name: name ?? MemberOptions.machineName, host: places.host,
+            storagePort: member.storagePort, apiPort: places.port, role: .all, region: 1, zone: 1)
+        let builders = PerRing(
+            account: try builder("account", in: directory), container: try builder("container", in: directory),
+            object: try builder("object", in: directory))
+        do {
+            try member.map.found(
+                try ClusterMap.first(clusterID: member.identity.clusterID, node: node, builders: builders))
+        } catch { throw CommandError("the rings in \(data) can't become a cluster's: \(error)") }
     }
 
     /// The key of the first user, when it was made just now.
@@ -99,70 +104,45 @@ struct UpCommand: ParsableCommand {
         return key
     }
 
-    private func openRings(_ directory: ClusterDirectory, _ identity: ClusterIdentity) throws -> ClusterRings {
-        for name in ["account", "container", "object"] where access(directory.file("\(name).ring.gz"), F_OK) != 0 {
-            try makeRing(name, in: directory)
-        }
-        let rings = ClusterRings(
-            hasher: identity.hasher, account: try directory.ring("account"),
-            container: try directory.ring("container"), object: try directory.ring("object"))
-        try checkShape(rings.object)
-        return rings
-    }
-
     /// What a store was made with stays; asking for something else is a mistake that should be heard.
-    private func checkShape(_ ring: Ring) throws {
-        let present = ring.devices.count { $0 != nil }
+    private func checkShape(_ member: Member) throws {
+        guard let map = member.map.map else { return }
+        let present = map.devices(of: member.map.nodeID).count
         if let devices, devices != present {
             throw CommandError(
-                "this store has \(present) devices, not \(devices): start it without --devices, or change its rings with "
-                    + "`ringfort ring`")
+                "this node has \(present) devices, not \(devices): start it without --devices, and see `ringfort device`"
+            )
         }
-        if let replicas, Double(replicas) != ring.replicaCount {
-            throw CommandError(
-                "this store keeps \(ring.replicaCount) copies, not \(replicas): start it without --replicas")
+        let copies = map.builders.object.replicas
+        if let replicas, Double(replicas) != copies {
+            throw CommandError("this store keeps \(copies) copies, not \(replicas): start it without --replicas")
         }
     }
 
     /// Devices are zones of their own: copies land on different ones. A builder that is there knows where the data is.
-    private func makeRing(_ name: String, in directory: ClusterDirectory) throws {
-        let ringFile = directory.file("\(name).ring.gz")
+    private func builder(_ name: String, in directory: ClusterDirectory) throws -> RingBuilder {
         let builderFile = directory.file("\(name).builder")
         if let bytes = try AtomicFile.read(builderFile, limit: RingFile.Limit.fileBytes) {
-            let builder: RingBuilder
-            do { builder = try BuilderFile.decode(bytes) } catch { throw CommandError("\(builderFile): \(error)") }
-            return try AtomicFile.write(RingFile.encode(builder.ring()), to: ringFile)
+            do { return try BuilderFile.decode(bytes) } catch { throw CommandError("\(builderFile): \(error)") }
+        }
+        guard access(directory.file("\(name).ring.gz"), F_OK) != 0 else {
+            throw CommandError(
+                "\(builderFile) is missing, but its ring is there: put it back, it is what rings are made from")
         }
         var builder = try RingBuilder(partPower: Self.partPower, replicas: Double(replicas ?? 3), minPartHours: 1)
         for number in 1...(devices ?? 4) {
             _ = try builder.add(
                 RingDevice(
-                    zone: number, ip: "127.0.0.1", port: Self.storagePort, device: "d\(number)", weight: 100))
+                    zone: number, ip: "127.0.0.1", port: MemberOptions.defaultStoragePort, device: "d\(number)",
+                    weight: 100))
         }
         // The same seed for all three: a container's rows are then beside its objects no more often than chance has it.
         _ = try builder.rebalance(now: Int(WallClock.system.seconds), seed: UInt64(name.utf8.count))
-        try AtomicFile.write(BuilderFile.encode(builder), to: builderFile)
-        try AtomicFile.write(RingFile.encode(builder.ring()), to: ringFile)
+        return builder
     }
 
     /// Room for some thousand devices later: partitions can't be split yet.
     private static let partPower = 14
-    /// OpenStack Swift's port for object servers; in one process nobody listens there.
-    private static let storagePort = 6200
-
-    private func localDevices(
-        _ directory: ClusterDirectory, _ rings: ClusterRings
-    ) throws -> [StorageAssembly.Device] {
-        var devices: [UInt16: StorageAssembly.Device] = [:]
-        for ring in [rings.account, rings.container, rings.object] {
-            for device in ring.devices.compactMap({ $0 }) {
-                let id = UInt16(truncatingIfNeeded: device.id)
-                devices[id] = StorageAssembly.Device(
-                    id: id, name: device.device, directory: directory.file("devices/\(device.device)"))
-            }
-        }
-        return devices.values.sorted { $0.id < $1.id }
-    }
 }
 
 /// What a store tells when it answers, and how to sign in.
@@ -183,15 +163,18 @@ struct ReadyLine {
         return isCompiler ? "python3 -m swiftclient.shell" : "swift"
     }
 
+    /// The key of the first user, as an earlier start has written it.
+    static func firstKey(in directory: ClusterDirectory) throws -> [UInt8]? {
+        let bytes = try AtomicFile.read(directory.file("credentials.env"), limit: 1 << 16) ?? []
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+            .first { $0.hasPrefix("export ST_KEY=") }.map { Array($0.utf8.dropFirst("export ST_KEY=".utf8.count)) }
+    }
+
     /// Written anew with each start, since the port may be another; the key of the first user is kept as it was.
     func writeCredentials(to directory: ClusterDirectory, firstKey: [UInt8]?) throws {
         let path = directory.file("credentials.env")
-        var key = firstKey.map { String(decoding: $0, as: UTF8.self) }
-        if key == nil, let old = try AtomicFile.read(path, limit: 1 << 16) {
-            key = String(decoding: old, as: UTF8.self).split(separator: "\n")
-                .first { $0.hasPrefix("export ST_KEY=") }.map { String($0.dropFirst("export ST_KEY=".count)) }
-        }
-        guard let key else { return }
+        guard let bytes = try firstKey ?? Self.firstKey(in: directory) else { return }
+        let key = String(decoding: bytes, as: UTF8.self)
         let text = """
             export ST_AUTH=\(url)/auth/v1.0
             export ST_USER=admin:admin

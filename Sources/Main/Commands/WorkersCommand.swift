@@ -37,7 +37,7 @@ struct WorkersCommand: ParsableCommand {
             defer { client.close() }
             var workers: [WorkerReport] = []
             for request in requests {
-                switch try client.ask(request, host: "127.0.0.1", port: node.storagePort) {
+                switch try client.ask(request, host: node.host, port: node.storagePort) {
                 case .workers(let some): workers += some
                 case .failed(let failure):
                     throw CommandError(failure.detail.isEmpty ? "\(failure.reason)" : failure.detail)

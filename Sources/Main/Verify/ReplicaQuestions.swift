@@ -13,13 +13,11 @@ final class ReplicaQuestions {
     let identity: ClusterIdentity
     private let directory: ClusterDirectory
     private let client: NodeClient
-    private let local: NodeFile?
 
     init(_ directory: ClusterDirectory) throws {
         self.directory = directory
         identity = try directory.open()
         client = try NodeClient(identity: identity)
-        local = try? NodeFile.read(from: directory)
     }
 
     func close() { client.close() }
@@ -50,7 +48,6 @@ final class ReplicaQuestions {
         _ device: RingDevice, _ request: (_ device: UInt16) -> StorageRequest
     ) -> EventLoopFuture<StorageReply> {
         client.begin(
-            request(UInt16(truncatingIfNeeded: device.id)), host: local == nil ? device.ip : "127.0.0.1",
-            port: local?.storagePort ?? device.port, within: Self.patience)
+            request(UInt16(truncatingIfNeeded: device.id)), host: device.ip, port: device.port, timeout: Self.patience)
     }
 }

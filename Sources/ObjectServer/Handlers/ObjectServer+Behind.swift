@@ -12,13 +12,14 @@ extension ObjectServer {
 
     private static let timeout = TimeAmount.seconds(2)
 
-    /// Asks the other replicas, brings what is newer there, and answers then.
-    func readBehind(_ read: ReadObject, from log: DeviceLog, call: ServerCall) {
+    /// Asks the other replicas, and the device whose place this one took, brings what is newer there, and answers then.
+    func readBehind(_ read: ReadObject, from log: DeviceLog, source: UInt16?, call: ServerCall) {
         guard let desk = fetchers.withLock({ $0 }), let ring = desk.rings()[read.address.policy] else {
             return call.reply(.failed(StorageFailure(.closing, "the device is behind and no replicator is running")))
         }
         let others = ring.primaries(of: read.address.hash).deviceIDs.filter { $0 != read.address.device }
-        let asked = others.map { other -> EventLoopFuture<(UInt16, ReplicaVersion?)?> in
+        let sources = source.map { others.contains($0) ? [] : [$0] } ?? []
+        let asked = (others + sources).map { other -> EventLoopFuture<(UInt16, ReplicaVersion?)?> in
             guard let node = nodes.node(ofDevice: other) else { return call.eventLoop.makeSucceededFuture(nil) }
             let hash = read.address.hash
             let address = ObjectAddress(device: other, policy: read.address.policy, hash: hash)
@@ -36,7 +37,11 @@ extension ObjectServer {
         }
         EventLoopFuture.whenAllSucceed(asked, on: call.eventLoop).whenSuccess { [self] answers in
             let answers = answers.compactMap { $0 }
-            guard answers.count >= Self.othersNeeded(replicas: others.count + 1) else {
+            // Whose place it took has what this device would have.
+            let isEnough =
+                answers.contains { sources.contains($0.0) }
+                || answers.count >= Self.othersNeeded(replicas: others.count + 1)
+            guard isEnough else {
                 let failure = StorageFailure(.unreachable, "the device is behind and too few others can be asked")
                 return call.reply(.failed(failure))
             }

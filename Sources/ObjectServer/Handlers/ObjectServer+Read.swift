@@ -7,8 +7,12 @@ extension ObjectServer {
     func read(_ read: ReadObject, call: ServerCall) {
         guard let log = device(read.address.device, call: call) else { return }
         let key = ObjectKey(policy: read.address.policy, hash: read.address.hash)
-        if !read.isOwn, log.isBehind(.objects(key.policy), key.hash) {
-            return readBehind(read, from: log, call: call)
+        if !read.isOwn {
+            switch log.standing(.objects(key.policy), key.hash) {
+            case .full: break
+            case .behind(let source): return readBehind(read, from: log, source: source, call: call)
+            case .foreign: return call.reply(.failed(StorageFailure(.busy, "the partition is not this device's")))
+            }
         }
         do throws(DeviceLogError) {
             if read.wanted == .version { return call.reply(Self.reply(try log.version(of: key))) }

@@ -145,16 +145,26 @@ package final class ObjectReplicator: @unchecked Sendable {
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
     ) -> EventLoopFuture<Void> {
-        server.workers.runIfActive(eventLoop: eventLoop) { ring.sharedPartitions(of: device) }.flatMap { [self] in
-            compare(device, log, policy, ring, $0.sorted { $0.key < $1.key })
+        let behind = log.behind(.objects(policy))
+        return server.workers.runIfActive(eventLoop: eventLoop) {
+            var shared = ring.sharedPartitions(of: device)
+            // And with those whose place the device took.
+            for case (let partition, let source?) in behind.sorted(by: { $0.key < $1.key })
+            where !ring.primaries(of: Int(partition)).contains(Int(source)) {
+                shared[source, default: []].append(partition)
+            }
+            return shared.mapValues { $0.sorted() }.sorted { $0.key < $1.key }
+        }.flatMap { [self] peers in
+            control.note(activity: "compares device \(device) with \(peers.count) others")
+            return compare(device, log, policy, ring, peers, behind)
         }
     }
 
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring,
-        _ peers: [(key: UInt16, value: [UInt32])]
+        _ peers: [(key: UInt16, value: [UInt32])], _ behind: [UInt32: UInt16?]
     ) -> EventLoopFuture<Void> {
-        let behind = log.behind(.objects(policy))
+        let needed = ObjectServer.othersNeeded(replicas: Int(ring.replicaCount.rounded(.up)))
         /// How many others each of those partitions has nothing to learn from any more.
         var agreed: [UInt32: Int] = [:]
         return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
@@ -163,21 +173,20 @@ package final class ObjectReplicator: @unchecked Sendable {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
-            control.note(activity: "compares device \(device) with \(other)")
             let comparison = PairComparison(
                 own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
                 workers: server.workers, on: eventLoop
             ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
             return comparison.run(shared).assumeIsolated().map { [self] in
-                for partition in shared where behind.contains(partition) && !comparison.unsettled.contains(partition) {
-                    agreed[partition, default: 0] += 1
+                for partition in shared where !comparison.unsettled.contains(partition) {
+                    // Whose place the device took has what it would have.
+                    if let source = behind[partition] { agreed[partition, default: 0] += source == other ? needed : 1 }
                 }
                 current.differingPartitions += Int64(comparison.differingPartitions)
                 if !comparison.unsettled.isEmpty || comparison.differingPartitions > 0 { current.isComplete = false }
                 publish()
             }.nonisolated()
         }.assumeIsolated().flatMap { [self] in
-            let needed = ObjectServer.othersNeeded(replicas: Int(ring.replicaCount.rounded(.up)))
             let caughtUp = Set(agreed.filter { $0.value >= needed }.keys)
             return server.workers.runIfActive(eventLoop: eventLoop) {
                 try log.caughtUp(.objects(policy), caughtUp)
@@ -192,7 +201,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
     ) -> EventLoopFuture<Bool> {
         var failures = 0
-        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.pause) { [self] index in
+        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.timeToNextStep) { [self] index in
             _ = control.step(1)
             return fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map {
                 [control] outcome in
@@ -266,7 +275,7 @@ extension Ring {
 
 extension WorkerControl {
     /// For `BoundedTasks`: how long to wait until the next step.
-    func pause() -> TimeAmount? {
+    func timeToNextStep() -> TimeAmount? {
         switch step(0) {
         case .proceed, .stop: nil
         case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))

@@ -1,7 +1,7 @@
 package import Ring
 package import StorageWire
 
-/// Where things are: the rings, and the nodes that have their devices.
+/// Where things are: the rings, and the nodes that have their devices. It never changes: when rings do, there is another.
 package final class Cluster: Sendable {
     package let hasher: PathHasher
     package let accounts: Ring
@@ -10,10 +10,25 @@ package final class Cluster: Sendable {
     package let objects: [UInt8: Ring]
     package let policies: [StoragePolicy]
     package let nodes: any NodeDirectory
+    /// The rings before the last change, while data may still be where those say.
+    package let previous: Previous?
+
+    /// Rings that were replaced.
+    package struct Previous: Sendable {
+        package var accounts: Ring
+        package var containers: Ring
+        package var objects: [UInt8: Ring]
+
+        package init(accounts: Ring, containers: Ring, objects: [UInt8: Ring]) {
+            self.accounts = accounts
+            self.containers = containers
+            self.objects = objects
+        }
+    }
 
     package init(
         hasher: PathHasher, accounts: Ring, containers: Ring, objects: [UInt8: Ring], policies: [StoragePolicy],
-        nodes: any NodeDirectory
+        nodes: any NodeDirectory, previous: Previous? = nil
     ) {
         self.hasher = hasher
         self.accounts = accounts
@@ -21,6 +36,7 @@ package final class Cluster: Sendable {
         self.objects = objects
         self.policies = policies
         self.nodes = nodes
+        self.previous = previous
     }
 
     package var defaultPolicy: StoragePolicy { policies.first { $0.isDefault } ?? policies[0] }

@@ -5,7 +5,8 @@ package import StorageWire
 /// What the operations of one event loop share: the cluster, clocks and the deadlines of calls under way.
 package final class ProxyLoop {
     package let eventLoop: any EventLoop
-    package let cluster: Cluster
+    /// As it is now. An operation takes it once and works with the same rings to its end.
+    package var cluster: Cluster
     package let timestamps: TimestampSource
     /// Where bodies are hashed.
     package let workers: NIOThreadPool

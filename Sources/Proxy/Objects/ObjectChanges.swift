@@ -16,7 +16,7 @@ package enum ObjectChanges {
     ) {
         ReplicatedRequest.run(
             loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
-            handoff: { target.handoff(cluster: loop.cluster, index: $0) },
+            handoff: { target.handoff(index: $0) },
             row: { target.putRow($0, nil, $1) },
             make: { index, device, timestamp in
                 .deleteObject(

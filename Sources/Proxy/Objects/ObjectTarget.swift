@@ -10,6 +10,8 @@ package struct ObjectTarget {
     package let policy: UInt8
     package let hash: PathHash
     package let containerHash: PathHash
+    /// The rings that the operation works with, also if others come meanwhile.
+    private let cluster: Cluster
     /// Devices of the object's primaries.
     package let primaries: [UInt16]
     /// Devices of the container's primaries; the i-th object replica tells the i-th of these.
@@ -18,6 +20,7 @@ package struct ObjectTarget {
     /// - Returns: `nil` when the policy has no ring.
     package init?(cluster: Cluster, policy: UInt8, account: [UInt8], container: [UInt8], object: [UInt8]) {
         guard let ring = cluster.objects[policy] else { return nil }
+        self.cluster = cluster
         self.account = account
         self.container = container
         self.object = object
@@ -50,7 +53,7 @@ package struct ObjectTarget {
     }
 
     /// The first handoff device for the primary `index`; each primary has its own.
-    package func handoff(cluster: Cluster, index: Int) -> UInt16? {
+    package func handoff(index: Int) -> UInt16? {
         cluster.objects[policy]?.handoffDevice(of: hash, place: index)
     }
 }

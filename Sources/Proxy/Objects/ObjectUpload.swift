@@ -96,7 +96,7 @@ package final class ObjectUpload {
                 ask(target.primaries[index], target.row(index), timestamp, place: index)
             },
             sendToHandoff: { [unowned self] index, timestamp in
-                guard let device = target.handoff(cluster: loop.cluster, index: index) else { return }
+                guard let device = target.handoff(index: index) else { return }
                 ask(device, nil, timestamp, place: places.handoff(index))
             })
     }

@@ -105,7 +105,8 @@ extension StorageRequest {
             update.row = nil
             return .updateObject(update)
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
-            .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication:
+            .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication,
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             return self
         }
     }

@@ -44,7 +44,8 @@ extension RingBuilder {
             movedParts: moved, balance: balance, dispersion: dispersion(tree, plan), removedDevices: removed)
     }
 
-    private func resting(now: Int) -> [Bool] {
+    /// For each partition whether it moved too lately to move again.
+    func resting(now: Int) -> [Bool] {
         guard !lastMoved.isEmpty else { return [Bool](repeating: false, count: partitionCount) }
         let latest = now - minPartHours * 3600
         return lastMoved.map { Int($0) > latest }

@@ -70,6 +70,21 @@ package struct RingBuilder: Sendable {
         noteChange()
     }
 
+    /// Changes where a device is. What it holds stays with it until a rebalance finds a better place for the replicas.
+    package mutating func place(_ id: Int, region: Int, zone: Int, ip: String, port: Int) throws(RingBuilderError) {
+        try requireDevice(id)
+        guard var device = devices[id] else { return }
+        device.region = region
+        device.zone = zone
+        device.ip = ip
+        device.port = port
+        device.replicationIP = ip
+        device.replicationPort = port
+        guard device != devices[id] else { return }
+        devices[id] = device
+        noteChange()
+    }
+
     /// Marks a device for removal: the next rebalance moves everything it holds at once, as after a failure.
     package mutating func remove(_ id: Int) throws(RingBuilderError) {
         try requireDevice(id)
@@ -105,6 +120,11 @@ package struct RingBuilder: Sendable {
     package func secondsUntilMovable(now: Int) -> Int {
         guard let last = lastMoved.max(), last > 0 else { return 0 }
         return max(0, Int(last) + minPartHours * 3600 - now)
+    }
+
+    /// How many partitions may not move yet, but for those of removed devices.
+    package func restingPartitions(now: Int) -> Int {
+        resting(now: now).count { $0 }
     }
 
     /// The ring as it stands, without any assignment before the first rebalance.

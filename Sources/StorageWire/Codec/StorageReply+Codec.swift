@@ -21,6 +21,12 @@ extension StorageReply {
         case replication = 20
         case workers = 40
         case verified = 41
+        case mapPromised = 32
+        case mapAccepted = 33
+        case mapRefused = 34
+        case mapStanding = 35
+        case map = 36
+        case mapChanged = 37
     }
 
     private var kind: Kind {
@@ -44,6 +50,12 @@ extension StorageReply {
         case .verified: .verified
         case .failed: .failed
         case .replication: .replication
+        case .mapPromised: .mapPromised
+        case .mapAccepted: .mapAccepted
+        case .mapRefused: .mapRefused
+        case .mapStanding: .mapStanding
+        case .map: .map
+        case .mapChanged: .mapChanged
         }
     }
 
@@ -56,7 +68,7 @@ extension StorageReply {
         case .superseded(let timestamp), .conditionFailed(let timestamp), .baseMismatch(let timestamp),
             .tombstone(let timestamp):
             buffer.write(timestamp)
-        case .absent, .notEmpty: break
+        case .absent, .notEmpty, .mapAccepted: break
         case .object(let message), .verified(let message): return message.encode(into: &buffer)
         case .body(let bytes): return bytes
         case .policyConflict(let policy): buffer.writeInteger(policy)
@@ -67,6 +79,13 @@ extension StorageReply {
         case .workers(let workers): buffer.write(workers)
         case .failed(let message): message.encode(into: &buffer)
         case .replication(let message): message.encode(into: &buffer)
+        case .mapPromised(let message): return message.encode(into: &buffer)
+        case .mapRefused(let ballot): ballot.encode(into: &buffer)
+        case .mapStanding(let standing): standing.encode(into: &buffer)
+        case .map(let standing, let value):
+            standing.encode(into: &buffer)
+            return value
+        case .mapChanged(let result): return result
         }
         return nil
     }
@@ -99,6 +118,12 @@ extension StorageReply {
         case .verified: self = .verified(try ObjectReply(from: &reader))
         case .failed: self = .failed(try StorageFailure(from: &reader))
         case .replication: self = .replication(try ReplicationReply(from: &reader))
+        case .mapPromised: self = .mapPromised(try MapPromise(from: &reader))
+        case .mapAccepted: self = .mapAccepted
+        case .mapRefused: self = .mapRefused(try MapBallot(from: &reader))
+        case .mapStanding: self = .mapStanding(try MapStanding(from: &reader))
+        case .map: self = .map(try MapStanding(from: &reader), reader.rest())
+        case .mapChanged: self = .mapChanged(reader.rest())
         }
         try reader.expectEnd()
     }

@@ -30,6 +30,11 @@ extension StorageRequest {
         case workers = 40
         case setWorker = 41
         case verifyObject = 42
+        case prepareMap = 32
+        case acceptMap = 33
+        case learnMap = 34
+        case readMap = 35
+        case changeMap = 36
     }
 
     private var kind: Kind {
@@ -52,6 +57,11 @@ extension StorageRequest {
         case .workers: .workers
         case .setWorker: .setWorker
         case .verifyObject: .verifyObject
+        case .prepareMap: .prepareMap
+        case .acceptMap: .acceptMap
+        case .learnMap: .learnMap
+        case .readMap: .readMap
+        case .changeMap: .changeMap
         }
     }
 
@@ -76,6 +86,11 @@ extension StorageRequest {
         case .setWorker(let message): message.encode(into: &buffer)
         case .verifyObject(let address): buffer.write(address)
         case .replication(let message): message.encode(into: &buffer)
+        case .prepareMap(let message): message.encode(into: &buffer)
+        case .acceptMap(let message): return message.encode(into: &buffer)
+        case .learnMap(let message): return message.encode(into: &buffer)
+        case .readMap(let version): buffer.writeInteger(version)
+        case .changeMap(let change): return change
         }
         return nil
     }
@@ -107,6 +122,11 @@ extension StorageRequest {
         case .workers: self = .workers
         case .setWorker: self = .setWorker(try SetWorker(from: &reader))
         case .verifyObject: self = .verifyObject(try reader.objectAddress())
+        case .prepareMap: self = .prepareMap(try PrepareMap(from: &reader))
+        case .acceptMap: self = .acceptMap(try AcceptMap(from: &reader))
+        case .learnMap: self = .learnMap(try DecidedMap(from: &reader))
+        case .readMap: self = .readMap(newerThan: try reader.integer())
+        case .changeMap: self = .changeMap(reader.rest())
         }
         try reader.expectEnd()
     }

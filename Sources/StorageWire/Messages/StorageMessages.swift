@@ -27,6 +27,14 @@ package enum StorageRequest: Sendable {
     case setWorker(SetWorker)
     /// Reads a copy wholly from the disk and checks it, without sending it. A damaged one is put into quarantine.
     case verifyObject(ObjectAddress)
+    case prepareMap(PrepareMap)
+    case acceptMap(AcceptMap)
+    /// Tells a node of a newer map.
+    case learnMap(DecidedMap)
+    /// Asks for the map if it is newer than that version.
+    case readMap(newerThan: UInt64)
+    /// Asks a member to have the map changed; the change is JSON (`ClusterMap.MapChange`).
+    case changeMap(ByteBuffer)
 }
 
 /// The answers.
@@ -60,6 +68,16 @@ package enum StorageReply: Sendable {
     case workers([WorkerReport])
     /// The copy is sound. Without its body.
     case verified(ObjectReply)
+    case mapPromised(MapPromise)
+    case mapAccepted
+    /// A newer attempt has a promise.
+    case mapRefused(MapBallot)
+    /// The node's own map is not newer than the one that was asked about or told.
+    case mapStanding(MapStanding)
+    /// The node's map is newer than the one that was asked about or told.
+    case map(MapStanding, ByteBuffer)
+    /// What a change did, as JSON.
+    case mapChanged(ByteBuffer)
     case failed(StorageFailure)
 }
 
@@ -84,6 +102,8 @@ package struct StorageFailure: Error, Equatable, Sendable {
         case unreachable = 8
         /// The node is shutting down.
         case closing = 9
+        /// What was asked cannot be done as the cluster is; the detail says why, for who asked.
+        case refused = 32
     }
 
     package var reason: Reason

@@ -60,7 +60,7 @@ extension StorageRequest {
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
             .deleteTable, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
-            .replication:
+            .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             false
         }
     }

@@ -82,13 +82,32 @@ final class TestCluster: @unchecked Sendable {
     }
 
     private static func ring(_ devices: Int, seed: UInt64) throws -> Ring {
+        try builder(devices, seed: seed).ring()
+    }
+
+    private static func builder(_ devices: Int, seed: UInt64) throws -> RingBuilder {
         var builder = try RingBuilder(partPower: 5, replicas: 3, minPartHours: 0)
         for device in 0..<devices {
             try builder.add(
                 RingDevice(zone: device, ip: "10.0.0.\(device)", port: 1, device: "d\(device)", weight: 1))
         }
         _ = try builder.rebalance(now: 0, seed: seed)
-        return builder.ring()
+        return builder
+    }
+
+    /// Gives all proxies the rings after a device was drained, while the data stays where it is.
+    func drain(device: Int) async throws {
+        func ring(seed: UInt64) throws -> Ring {
+            var builder = try Self.builder(nodes.count, seed: seed)
+            try builder.setWeight(0, of: device)
+            try builder.rebalance(now: 1, seed: seed)
+            return builder.ring()
+        }
+        let drained = Cluster(
+            hasher: cluster.hasher, accounts: try ring(seed: 1), containers: try ring(seed: 2),
+            objects: [0: try ring(seed: 3)], policies: cluster.policies, nodes: directory)
+        let proxies = proxies
+        try await eventLoop.submit { for proxy in proxies { proxy.value.cluster = drained } }.get()
     }
 
     func stop() async throws {
@@ -148,8 +167,9 @@ private final class BothServers: StorageHandler {
             .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
-            .replication(.tables),
-            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
+            .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
+            .replication(.list),
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
             containers.handle(request, call: call)
         }
     }

@@ -11,20 +11,30 @@ package final class SwiftApplication: HTTPApplication {
     private let loops: [ObjectIdentifier: NIOLoopBound<ProxyLoop>]
     /// Answers paths outside the API (`/metrics`); `nil` for those that it does not know.
     private let publicPage: @Sendable (_ path: String) -> (contentType: StaticString, body: [UInt8])?
+    /// Takes requests for `internalPath` and below, which is no account: what nodes ask of each other before they share a key.
+    private let internalHandler: (@Sendable (RequestHead, HTTPExchange) -> any HTTPRequestHandler)?
+
+    /// Where requests go to `internalHandler`.
+    package static let internalPath = Array("/ringfort/".utf8)
 
     package init(
         api: SwiftAPI, loops: [(any EventLoop, NIOLoopBound<ProxyLoop>)],
+        internalHandler: (@Sendable (RequestHead, HTTPExchange) -> any HTTPRequestHandler)? = nil,
         publicPage: @escaping @Sendable (_ path: String) -> (contentType: StaticString, body: [UInt8])?
     ) {
         self.api = api
         self.loops = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.0), $0.1) })
         self.publicPage = publicPage
+        self.internalHandler = internalHandler
     }
 
     package func accept(_ head: RequestHead, exchange: HTTPExchange) -> any HTTPRequestHandler {
         guard let loop = loops[ObjectIdentifier(exchange.eventLoop)]?.value else {
             exchange.respond(.internalServerError, headers: ResponseHeaders(capacity: 0))
             return DiscardingRequestHandler.shared
+        }
+        if let internalHandler, head.withPathAndQuery({ $0.starts(with: Self.internalPath) }) {
+            return internalHandler(head, exchange)
         }
         let transactionID = api.transactionID(extra: head.value(of: "x-trans-id-extra"))
         do throws(SwiftError) {
