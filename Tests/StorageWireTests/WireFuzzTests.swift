@@ -49,7 +49,7 @@ struct WireFuzzTests {
         var random = RandomMessages(seed: seed)
         feed(random.buffer(4096), &random)
         for version in [[], [1]] as [[UInt8]] {
-            for kind in UInt8(0)..<20 { decode(ByteBuffer(bytes: version + [kind] + random.bytes(300))) }
+            for kind in UInt8(0)..<48 { decode(ByteBuffer(bytes: version + [kind] + random.bytes(300))) }
         }
     }
 
@@ -116,7 +116,7 @@ struct WireFuzzTests {
 extension StorageReply {
     fileprivate var holdsText: Bool {
         switch self {
-        case .failed, .status: true
+        case .failed, .status, .workers: true
         default: false
         }
     }
