@@ -122,22 +122,24 @@ struct WorkerTests {
 
     @Test func changesAreStoredBeforeTheyHold() throws {
         struct Full: Error {}
-        let stored = Mutex<[[String: WorkerSettings]]>([])
+        let stored = Mutex<[[String: KeptWorkerSettings]]>([])
         let isFull = Mutex(false)
         let registry = WorkerRegistry(settings: [
-            "auditor": WorkerSettings(isPaused: true, pace: 5), "other": WorkerSettings(isPaused: false, pace: 1),
+            "auditor": KeptWorkerSettings(isPaused: true, pace: nil),
+            "other": KeptWorkerSettings(isPaused: false, pace: 1),
         ]) { settings in
             if isFull.withLock({ $0 }) { throw Full() }
             stored.withLock { $0.append(settings) }
         }
         let worker = Self.worker(TestClock(), pace: 9)
         registry.add(worker)
-        #expect(worker.settings == WorkerSettings(isPaused: true, pace: 5))
+        #expect(worker.settings == WorkerSettings(isPaused: true, pace: 9))
         #expect(try registry.change("auditor", .resume).state == .idle)
         #expect(try registry.change("auditor", .pace(7)).pace == 7)
         #expect(
             stored.withLock { $0.last } == [
-                "auditor": WorkerSettings(isPaused: false, pace: 7), "other": WorkerSettings(isPaused: false, pace: 1),
+                "auditor": KeptWorkerSettings(isPaused: false, pace: 7),
+                "other": KeptWorkerSettings(isPaused: false, pace: 1),
             ])
         isFull.withLock { $0 = true }
         #expect(throws: WorkerRegistryError.self) { try registry.change("auditor", .pause) }

@@ -151,6 +151,32 @@ struct AuditTests {
         #expect(try Self.audit(log).isEmpty)
     }
 
+    /// More damage than is held at once.
+    @Test(arguments: [true, false]) func manyAreLookedUpInPortions(isFlushed: Bool) throws {
+        let fileSystem = FaultyFileSystem(seed: 1)
+        let log = try Self.open(fileSystem, MemoryIndex())
+        for number in 0..<50 as Range<UInt64> {
+            #expect(log.put(number, at: 1, "body").isStored)
+            let row = Row(name: Array("\(number)".utf8), timestamp: 1, value: bytes("v"))
+            #expect(log.perform(.row(table(1), row)).isStored)
+        }
+        if isFlushed { try log.flushIndex() }
+        let segment = try #require(fileSystem.contents().first { $0.path.hasSuffix(".segment") })
+        for offset in stride(from: 256, to: segment.length, by: 8) {
+            _ = fileSystem.flipBit(segment.path, at: offset, bit: 1)
+        }
+        var found: [DeviceDamage] = []
+        let audit = DeviceAudit(log, advance: { _, _ in true }, found: { found.append($0) })
+        audit.maximumReferences = 7
+        #expect(try audit.run())
+        #expect(found.count == 100)
+        for number in 0..<50 as Range<UInt64> { #expect(found.contains(.object(key(number)))) }
+        while log.commitOnce() {}
+        #expect(log.statistics().quarantined == 50)
+        #expect(try log.names(table(1)).count == 50)
+        #expect(try audit.run() && found.count == 100)
+    }
+
     /// What a device remembers of its last records must not hide what is on the disk.
     @Test func memoryHidesNothing() throws {
         let directory = TemporaryDirectory()

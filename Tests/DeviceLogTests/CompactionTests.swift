@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import DeviceLog
@@ -38,6 +39,40 @@ struct CompactionTests {
         let again = try open()
         for number in 0..<10 as Range<UInt64> { #expect(try again.text(number)?.hasSuffix("x\(number)") == true) }
         #expect(again.statistics().liveBytes == before.liveBytes)
+    }
+
+    @Test func itIsWatchedAndCanBeEnded() throws {
+        final class Watch: Sendable {
+            let events = Mutex<[String]>([])
+            let mayGoOn = Mutex(false)
+        }
+        let watch = Watch()
+        var configuration = Configuration.test
+        configuration.segmentSize = 8 << 10
+        configuration.compactionSteering = CompactionSteering(
+            begin: { bytes in watch.events.withLock { $0.append("begin \(bytes > 0)") } },
+            advance: { bytes in
+                watch.events.withLock { $0.append("advance \(bytes > 0)") }
+                return watch.mayGoOn.withLock { $0 }
+            },
+            end: { watch.events.withLock { $0.append("end") } })
+        let log = try DeviceLog.open(
+            directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
+            logger: quietLogger, index: index)
+        log.put(99, at: 1).confirm(log)
+        for round in 1...4 as ClosedRange<UInt64> {
+            for number in 0..<10 as Range<UInt64> {
+                log.put(number, at: round, String(repeating: "x", count: 500)).confirm(log)
+            }
+        }
+        let before = log.statistics()
+        #expect(throws: DeviceLogError.closed) { while try log.compact() {} }
+        #expect(watch.events.withLock { $0.suffix(2) } == ["begin true", "advance true"])
+        watch.mayGoOn.withLock { $0 = true }
+        while try log.compact() {}
+        #expect(watch.events.withLock { $0.last } == "end")
+        #expect(log.statistics().segments < before.segments)
+        #expect(try log.text(99) == "body")
     }
 
     /// After a rebuild nothing counts as confirmed; once it is, the space has to come back although nothing else is written.

@@ -89,14 +89,16 @@ final class MemoryIndex: IndexStore {
         }
     }
 
-    func references(to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Void) {
+    func references(to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Bool) {
         let contents = snapshot
-        for (key, entry) in contents.objects where entry.refers(to: isWanted) { visit(.object(key)) }
+        var found: [LogReference] = []
+        for (key, entry) in contents.objects where entry.refers(to: isWanted) { found.append(.object(key)) }
         for (table, rows) in contents.rows {
-            for (name, row) in rows where isWanted(row.record) { visit(.row(table, name: name)) }
+            for (name, row) in rows where isWanted(row.record) { found.append(.row(table, name: name)) }
         }
-        for (table, state) in contents.tables where isWanted(state.infoRecord) { visit(.info(table)) }
-        for (id, entry) in contents.pending where isWanted(entry.record) { visit(.pending(id)) }
+        for (table, state) in contents.tables where isWanted(state.infoRecord) { found.append(.info(table)) }
+        for (id, entry) in contents.pending where isWanted(entry.record) { found.append(.pending(id)) }
+        for reference in found { guard visit(reference) else { return } }
     }
 
     /// Nothing of it is on a disk.

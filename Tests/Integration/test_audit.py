@@ -1,9 +1,12 @@
 """Damage on a disk of a running store: the auditor finds it, `verify` tells, reads never show it."""
 
+import json
 import os
+import shutil
 import time
 import unittest
 
+from cluster import Cluster
 from ringfort import Store, call, ringfort, ringfort_json
 
 ACCOUNT = "AUTH_admin"
@@ -104,6 +107,38 @@ class AuditTests(unittest.TestCase):
         done = ringfort("workers", "pause", "nobody", "--data", self.store.data, check=False)
         self.assertIn("there is no worker nobody", done.stderr)
         self.assertNotEqual(done.returncode, 0)
+
+
+class ClusterVerifyTests(unittest.TestCase):
+    def test_what_a_node_lost_is_told(self):
+        cluster = Cluster()
+        self.addCleanup(cluster.remove)
+        cluster.start()
+        client = cluster.client()
+        self.addCleanup(client.close)
+        self.assertEqual(client("PUT", "/c").status, 201)
+        for number in range(12):
+            self.assertEqual(client("PUT", f"/c/{number}", b"x" * 1000 * number).status, 201)
+        self.assertEqual(client("DELETE", "/c/3").status, 204)
+
+        def verify(code):
+            done = ringfort("verify", f"{ACCOUNT}/c", "--data", cluster.shared, "--json", check=False)
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return json.loads(done.stdout)["sums"]
+
+        sums = verify(0)
+        self.assertEqual((sums["objects"], sums["ok"]), (11, 33))
+        cluster.storage[0].kill()
+        sums = verify(1)
+        self.assertEqual((sums["ok"], sums["unreachable"], sums["unread_listings"]), (22, 11, 1))
+        shutil.rmtree(cluster.scratch / "node0" / "devices")
+        cluster.storage[0].start()
+        sums = verify(1)
+        self.assertEqual((sums["objects"], sums["ok"], sums["missing"]), (11, 22, 11))
+        # What is written since then is there again.
+        self.assertEqual(client("PUT", "/c/4", b"newer").status, 201)
+        sums = verify(1)
+        self.assertEqual((sums["ok"], sums["missing"]), (23, 10))
 
 
 class SteeringTests(unittest.TestCase):

@@ -26,9 +26,7 @@ struct WireFuzzTests {
 
     /// Both ways: whatever a message decodes to has to be encodable and the same again.
     private func decode(_ payload: ByteBuffer) {
-        if let request = try? StorageRequest(decoding: payload) {
-            if case .setWorker = request {} else { #expect(request.encoded() == payload) }
-        }
+        if let request = try? StorageRequest(decoding: payload) { #expect(request.encoded() == payload) }
         if let reply = try? StorageReply(decoding: payload) {
             // A text that was not UTF-8 is mended when it is read.
             if !reply.holdsText { #expect(reply.encoded() == payload) }
@@ -51,7 +49,7 @@ struct WireFuzzTests {
         var random = RandomMessages(seed: seed)
         feed(random.buffer(4096), &random)
         for version in [[], [1]] as [[UInt8]] {
-            for kind in UInt8(0)..<64 { decode(ByteBuffer(bytes: version + [kind] + random.bytes(300))) }
+            for kind in UInt8(0)..<48 { decode(ByteBuffer(bytes: version + [kind] + random.bytes(300))) }
         }
     }
 

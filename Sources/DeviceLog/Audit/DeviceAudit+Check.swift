@@ -14,7 +14,7 @@ extension DeviceAudit {
 
     private func checkObject(_ key: ObjectKey, _ stretches: [Stretch]) throws(DeviceLogError) {
         guard let entry = try log.catalog.object(key),
-            entry.refers(to: { record in stretches.contains { $0.contains(record) } })
+            entry.refers(to: { stretches.contain($0) })
         else { return }
         switch entry.kind {
         case .removed: return
@@ -55,29 +55,51 @@ extension DeviceAudit {
 }
 
 extension Catalog {
-    /// Everything that refers to records which `isWanted` tells. Walks over the whole index.
-    func references(to isWanted: (RecordLocation) -> Bool) throws(DeviceLogError) -> Set<LogReference> {
-        var found: Set<LogReference> = []
+    /// What refers to records that `isWanted` tells, at most so many. Walks over the whole index.
+    func references(
+        limit: Int, to isWanted: (RecordLocation) -> Bool
+    ) throws(DeviceLogError) -> Set<LogReference> {
         // Memory first, as with lookups: an entry leaves it only after the index has it.
-        memory.withLock { memory in
-            for layer in [memory.active, memory.flushing?.layer] {
-                if let layer { Self.collect(layer, isWanted, &found) }
+        var found: Set<LogReference> = memory.withLock { memory in
+            [memory.active, memory.flushing?.layer].compactMap { $0 }.reduce(into: []) { found, layer in
+                Self.collect(layer, isWanted, limit, &found)
             }
         }
-        try index.references(to: isWanted) { found.insert($0) }
+        guard found.count < limit else { return found }
+        try index.references(to: isWanted) { reference in
+            if !isInMemory(reference) { found.insert(reference) }
+            return found.count < limit
+        }
         return found
     }
 
-    private static func collect(
-        _ layer: MemoryLayer, _ isWanted: (RecordLocation) -> Bool, _ found: inout Set<LogReference>
-    ) {
-        for slot in layer.objects.sorted() where slot.entry.refers(to: isWanted) { found.insert(.object(slot.key)) }
-        for (table, rows) in layer.rows {
-            rows.forEach { if isWanted($0.row.record) { found.insert(.row(table, name: $0.name)) } }
+    /// Whether what the index has of it counts no longer.
+    private func isInMemory(_ reference: LogReference) -> Bool {
+        memory.withLock { memory in
+            [memory.active, memory.flushing?.layer].contains { layer in
+                guard let layer else { return false }
+                switch reference {
+                case .object(let key): return layer.objects[key] != nil
+                case .row(let table, let name):
+                    return name.withUnsafeBytes { layer.row(table, $0, hash: MemoryLayer.hash(table, $0)) != nil }
+                case .info(let table): return layer.tables[table] != nil
+                case .pending(let id): return layer.pending[id] != nil
+                }
+            }
         }
-        for (table, state) in layer.tables where isWanted(state.infoRecord) { found.insert(.info(table)) }
+    }
+
+    private static func collect(
+        _ layer: MemoryLayer, _ isWanted: (RecordLocation) -> Bool, _ limit: Int, _ found: inout Set<LogReference>
+    ) {
+        func add(_ reference: LogReference) { if found.count < limit { found.insert(reference) } }
+        for slot in layer.objects.sorted() where slot.entry.refers(to: isWanted) { add(.object(slot.key)) }
+        for (table, rows) in layer.rows {
+            rows.forEach { if isWanted($0.row.record) { add(.row(table, name: $0.name)) } }
+        }
+        for (table, state) in layer.tables where isWanted(state.infoRecord) { add(.info(table)) }
         for (id, entry) in layer.pending {
-            if let entry, isWanted(entry.record) { found.insert(.pending(id)) }
+            if let entry, isWanted(entry.record) { add(.pending(id)) }
         }
     }
 }

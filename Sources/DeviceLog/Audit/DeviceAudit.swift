@@ -28,10 +28,15 @@ package final class DeviceAudit {
     /// Bytes of records between two calls of `advance`.
     private static let step = 1 << 20
     private static let maximumHarmless = 100_000
+    /// Looked up together; of more than these the last ones count as one.
+    private static let maximumStretches = 10_000
 
     let log: DeviceLog
     let reader: RecordReader
-    let found: (DeviceDamage) -> Void
+    private let report: (DeviceDamage) -> Void
+    private var findings = 0
+    /// Entries of the index that are held at once.
+    var maximumReferences = 10_000
     private let advance: (Int, Part) -> Bool
     /// Where a pass that was broken off by an error goes on.
     private var next: UInt32 = 0
@@ -40,14 +45,11 @@ package final class DeviceAudit {
     /// The head of the log when the pass began: all before it is durable.
     private var head: (segment: UInt32, offset: Int64) = (0, 0)
 
+    /// Bytes of a segment.
     struct Stretch: Hashable {
         var segment: UInt32
         var from: UInt32
         var to: UInt32
-
-        func contains(_ record: RecordLocation) -> Bool {
-            record.segment == segment && record.offset < to && UInt64(record.offset) + UInt64(record.length) > from
-        }
     }
 
     /// - Parameters:
@@ -58,10 +60,15 @@ package final class DeviceAudit {
     ) {
         self.log = log
         self.advance = advance
-        self.found = found
+        report = found
         var reader = log.reader
         reader.isDirect = true
         self.reader = reader
+    }
+
+    func found(_ damage: DeviceDamage) {
+        findings += 1
+        report(damage)
     }
 
     /// Bytes of log and index, which a pass reads wholly; bodies come to it.
@@ -166,11 +173,11 @@ package final class DeviceAudit {
                         guard try auditBlob(header, content) else { return false }
                     }
                 } else {
-                    stretches.append(Stretch(segment: header.segment, from: header.offset, to: header.end))
+                    Self.add(Stretch(segment: header.segment, from: header.offset, to: header.end), to: &stretches)
                 }
             case .damage(let from, let to):
                 bytes += Int(to - from)
-                stretches.append(Stretch(segment: scanner.segment, from: from, to: to))
+                Self.add(Stretch(segment: scanner.segment, from: from, to: to), to: &stretches)
             case .end:
                 return advance(bytes, .log)
             }
@@ -178,6 +185,14 @@ package final class DeviceAudit {
                 guard advance(bytes, .log) else { return false }
                 bytes = 0
             }
+        }
+    }
+
+    private static func add(_ stretch: Stretch, to stretches: inout [Stretch]) {
+        if stretches.count < maximumStretches {
+            stretches.append(stretch)
+        } else {
+            stretches[stretches.count - 1].to = stretch.to
         }
     }
 
@@ -209,11 +224,17 @@ package final class DeviceAudit {
 
     // MARK: What refers to bytes that are no record
 
+    /// - Parameter stretches: of one segment, in ascending order.
     private func search(_ stretches: [Stretch]) throws(DeviceLogError) {
         let unknown = stretches.filter { !harmless.contains($0) }
         guard !unknown.isEmpty, try isInUse(unknown[0].segment) else { return }
-        for reference in try log.catalog.references(to: { record in unknown.contains { $0.contains(record) } }) {
-            try check(reference, unknown)
+        while true {
+            let before = findings
+            let references = try log.catalog.references(limit: maximumReferences) { unknown.contain($0) }
+            for reference in references { try check(reference, unknown) }
+            // What was found refers to other places once it is committed.
+            guard references.count == maximumReferences, findings > before else { break }
+            _ = log.perform(.forget(ObjectKey.none, timestamp: 0))
         }
         if harmless.count + unknown.count > Self.maximumHarmless { harmless.removeAll() }
         harmless.formUnion(unknown)
@@ -221,4 +242,19 @@ package final class DeviceAudit {
 
     /// A segment that was given up while it was read holds records of another one.
     private func isInUse(_ segment: UInt32) throws(DeviceLogError) -> Bool { log.liveBytes(of: segment) > 0 }
+}
+
+extension [DeviceAudit.Stretch] {
+    /// Whether a record reaches into any of them; they are of one segment and in ascending order.
+    func contain(_ record: RecordLocation) -> Bool {
+        guard record.segment == first?.segment else { return false }
+        let end = UInt64(record.offset) + UInt64(record.length)
+        var low = startIndex
+        var high = endIndex
+        while low < high {
+            let middle = (low + high) / 2
+            if UInt64(self[middle].from) < end { low = middle + 1 } else { high = middle }
+        }
+        return low > startIndex && self[low - 1].to > record.offset
+    }
 }

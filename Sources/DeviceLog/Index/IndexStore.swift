@@ -21,9 +21,9 @@ protocol IndexStore: AnyObject, Sendable {
         _ table: TableKey, kind: StoredRow.Kind, from start: ScanStart, reverse: Bool,
         _ visit: (UnsafeRawBufferPointer, borrowing RowView) -> ScanStep
     ) throws(DeviceLogError)
-    /// What refers to records that `isWanted` tells, in no order.
+    /// What refers to records that `isWanted` tells, in no order, until the visit says false.
     func references(
-        to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Void
+        to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Bool
     ) throws(DeviceLogError)
     /// Reads all of it from the disk and verifies it. Damage is noted, as when a read meets it.
     ///

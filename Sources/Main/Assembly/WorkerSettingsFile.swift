@@ -14,7 +14,7 @@ struct WorkerSettingsFile {
         WorkerRegistry(settings: try read()) { try write($0) }
     }
 
-    private func read() throws -> [String: WorkerSettings] {
+    private func read() throws -> [String: KeptWorkerSettings] {
         guard let bytes = try AtomicFile.read(path, limit: Self.maximumFile) else { return [:] }
         let json: JSONValue
         do { json = try JSONValue(parsing: bytes) } catch { throw CommandError("\(path): \(error)") }
@@ -22,24 +22,24 @@ struct WorkerSettingsFile {
             throw CommandError(
                 "\(path) is not a file of worker settings of this version; without it they have their defaults")
         }
-        var settings: [String: WorkerSettings] = [:]
+        var settings: [String: KeptWorkerSettings] = [:]
         for worker in list {
-            guard let name = worker["name"]?.string, let pace = worker["pace"]?.integer, pace >= 0,
+            let pace = worker["pace"]?.integer
+            guard let name = worker["name"]?.string, pace ?? 0 >= 0, pace != nil || worker["pace"] == nil,
                 case .bool(let isPaused)? = worker["paused"]
             else {
                 throw CommandError("\(path) has an entry that is no worker; without the file they have their defaults")
             }
-            settings[name] = WorkerSettings(isPaused: isPaused, pace: Int64(pace))
+            settings[name] = KeptWorkerSettings(isPaused: isPaused, pace: pace.map { Int64($0) })
         }
         return settings
     }
 
-    private func write(_ settings: [String: WorkerSettings]) throws {
-        let workers = settings.sorted { $0.key < $1.key }.map { name, settings in
-            JSONValue.object([
-                JSONMember("name", .string(name)), JSONMember("paused", .bool(settings.isPaused)),
-                JSONMember("pace", .integer(Int(settings.pace))),
-            ])
+    private func write(_ settings: [String: KeptWorkerSettings]) throws {
+        let workers = settings.sorted { $0.key < $1.key }.map { name, settings -> JSONValue in
+            var members = [JSONMember("name", .string(name)), JSONMember("paused", .bool(settings.isPaused))]
+            if let pace = settings.pace { members.append(JSONMember("pace", .integer(Int(pace)))) }
+            return JSONValue.object(members)
         }
         let json = JSONValue.object([JSONMember("version", .integer(1)), JSONMember("workers", .array(workers))])
         try AtomicFile.write(json.encoded, to: path)

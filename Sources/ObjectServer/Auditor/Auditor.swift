@@ -119,10 +119,11 @@ package final class Auditor: Sendable {
             let progress = AuditProgress(auditor.control)
             self.progress = progress
             audits = auditor.devices.map { device in
+                var pressure = AuditPressure()
                 let audit = DeviceAudit(
                     device.log,
                     advance: { count, part in
-                        Auditor.giveWay(to: device.log, progress)
+                        Auditor.giveWay(to: device.log, &pressure, auditor.control)
                         return progress.advance(count, part)
                     },
                     found: { auditor.found($0, on: device) })
@@ -151,9 +152,9 @@ package final class Auditor: Sendable {
         }
     }
 
-    private static func giveWay(to log: DeviceLog, _ progress: AuditProgress) {
+    private static func giveWay(to log: DeviceLog, _ pressure: inout AuditPressure, _ control: WorkerControl) {
         var waits = 0
-        while progress.pressure.isHigh(log.load), waits < longestYield, progress.control.step(0) != .stop {
+        while pressure.isHigh(log.load), waits < longestYield, control.step(0) != .stop {
             usleep(yieldMicroseconds)
             waits += 1
         }
@@ -162,8 +163,7 @@ package final class Auditor: Sendable {
 
 /// How far a pass is. Log and index have a known size; bodies come to it as they are met, so the whole is estimated. For one thread.
 private final class AuditProgress {
-    let control: WorkerControl
-    var pressure = AuditPressure()
+    private let control: WorkerControl
     private var known: Int64 = 0
     private var readOfKnown: Int64 = 0
     private var read: Int64 = 0

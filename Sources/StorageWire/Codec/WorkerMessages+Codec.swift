@@ -15,7 +15,11 @@ extension SetWorker {
     }
 
     init(from reader: inout WireReader) throws(WireError) {
-        name = try reader.text(limit: Self.maximumName)
+        let bytes = try reader.shortBytes()
+        guard bytes.count <= Self.maximumName, let name = String(validating: bytes, as: UTF8.self) else {
+            throw .malformed("the name of a worker")
+        }
+        self.name = name
         let number = try reader.integer(UInt8.self)
         switch number {
         case 0: change = .pause

@@ -30,18 +30,18 @@ package final class WorkerRegistry: Sendable {
     private struct State {
         var workers: [String: WorkerControl] = [:]
         /// Also of workers that this process does not have.
-        var settings: [String: WorkerSettings]
+        var settings: [String: KeptWorkerSettings]
     }
 
     private let state: Mutex<State>
-    private let store: @Sendable ([String: WorkerSettings]) throws -> Void
+    private let store: @Sendable ([String: KeptWorkerSettings]) throws -> Void
 
     /// - Parameters:
     ///   - settings: what operators changed in the life of earlier processes.
     ///   - store: makes all that operators changed durable, before it takes effect.
     package init(
-        settings: [String: WorkerSettings] = [:],
-        store: @escaping @Sendable ([String: WorkerSettings]) throws -> Void = { _ in }
+        settings: [String: KeptWorkerSettings] = [:],
+        store: @escaping @Sendable ([String: KeptWorkerSettings]) throws -> Void = { _ in }
     ) {
         state = Mutex(State(settings: settings))
         self.store = store
@@ -53,7 +53,8 @@ package final class WorkerRegistry: Sendable {
             state.workers[worker.name] = worker
             return state.settings[worker.name]
         }
-        if let settings { worker.restore(settings) }
+        guard let settings else { return }
+        worker.restore(WorkerSettings(isPaused: settings.isPaused, pace: settings.pace ?? worker.settings.pace))
     }
 
     /// In the order of their names.
@@ -66,19 +67,20 @@ package final class WorkerRegistry: Sendable {
             guard let worker = state.workers[name] else {
                 return .failure(.unknown(name: name, known: state.workers.keys.sorted()))
             }
-            var settings = worker.settings
+            var kept = state.settings[name] ?? KeptWorkerSettings(isPaused: false, pace: nil)
             switch change {
-            case .pause: settings.isPaused = true
-            case .resume: settings.isPaused = false
+            case .pause: kept.isPaused = true
+            case .resume: kept.isPaused = false
             case .pace(let pace):
                 guard pace >= 0 else { return .failure(.negativePace) }
-                settings.pace = pace
+                kept.pace = pace
             }
             var all = state.settings
-            all[name] = settings
+            all[name] = kept
             do { try store(all) } catch { return .failure(.notStored(reason: "\(error)")) }
             state.settings = all
-            worker.change(to: settings)
+            worker.change(
+                to: WorkerSettings(isPaused: kept.isPaused, pace: kept.pace ?? worker.settings.pace))
             return .success(worker)
         }
         return try result.get().status

@@ -60,7 +60,19 @@ package struct WorkerStatus: Equatable, Sendable {
     }
 }
 
-/// What an operator can change, and what outlives the process.
+/// What an operator changed, which outlives the process.
+package struct KeptWorkerSettings: Equatable, Sendable {
+    package var isPaused: Bool
+    /// Nil: the worker's own.
+    package var pace: Int64?
+
+    package init(isPaused: Bool, pace: Int64?) {
+        self.isPaused = isPaused
+        self.pace = pace
+    }
+}
+
+/// What an operator can change.
 package struct WorkerSettings: Equatable, Sendable {
     package var isPaused: Bool
     /// Units per second; 0: no limit.

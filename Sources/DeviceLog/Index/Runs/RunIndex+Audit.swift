@@ -17,35 +17,41 @@ extension RunIndex {
     }
 
     func references(
-        to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Void
+        to isWanted: (RecordLocation) -> Bool, _ visit: (LogReference) -> Bool
     ) throws(DeviceLogError) {
-        try walk(.objects, from: [IndexSpace.objects.rawValue]) { (key, value) throws(DeviceLogError) in
-            guard let object = IndexCoding.objectKey(key), let entry = IndexCoding.object(value) else { throw .corrupt }
-            if entry.refers(to: isWanted) { visit(.object(object)) }
-            return true
-        }
-        for space in [IndexSpace.rows, .deletedRows] {
+        var isStopped = false
+        /// Walks over a space, unless the visit has ended it all.
+        func look(
+            in space: IndexSpace,
+            _ reference: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(DeviceLogError) -> LogReference?
+        ) throws(DeviceLogError) {
+            guard !isStopped else { return }
             try walk(space, from: [space.rawValue]) { (key, value) throws(DeviceLogError) in
-                guard let record = IndexCoding.rowRecord(value) else { throw .corrupt }
-                guard isWanted(record) else { return true }
-                guard let table = IndexCoding.tableKey(key) else { throw .corrupt }
-                visit(.row(table, name: [UInt8](key[IndexCoding.tableKeySize...])))
-                return true
+                if let found = try reference(key, value), !visit(found) { isStopped = true }
+                return !isStopped
             }
         }
-        try walk(.tables, from: [IndexSpace.tables.rawValue]) { (key, value) throws(DeviceLogError) in
+        try look(in: .objects) { (key, value) throws(DeviceLogError) in
+            guard let object = IndexCoding.objectKey(key), let entry = IndexCoding.object(value) else { throw .corrupt }
+            return entry.refers(to: isWanted) ? .object(object) : nil
+        }
+        for space in [IndexSpace.rows, .deletedRows] {
+            try look(in: space) { (key, value) throws(DeviceLogError) in
+                guard let record = IndexCoding.rowRecord(value) else { throw .corrupt }
+                guard isWanted(record) else { return nil }
+                guard let table = IndexCoding.tableKey(key) else { throw .corrupt }
+                return .row(table, name: [UInt8](key[IndexCoding.tableKeySize...]))
+            }
+        }
+        try look(in: .tables) { (key, value) throws(DeviceLogError) in
             guard let table = IndexCoding.tableKey(key), let record = IndexCoding.leadingRecord(value) else {
                 throw .corrupt
             }
-            if isWanted(record) { visit(.info(table)) }
-            return true
+            return isWanted(record) ? .info(table) : nil
         }
-        try walk(.pending, from: [IndexSpace.pending.rawValue]) { (key, value) throws(DeviceLogError) in
+        try look(in: .pending) { (key, value) throws(DeviceLogError) in
             guard key.count == 8, let record = IndexCoding.leadingRecord(value) else { throw .corrupt }
-            if isWanted(record) {
-                visit(.pending(UInt64(bigEndian: key.loadUnaligned(as: UInt64.self))))
-            }
-            return true
+            return isWanted(record) ? .pending(UInt64(bigEndian: key.loadUnaligned(as: UInt64.self))) : nil
         }
     }
 }
