@@ -20,7 +20,9 @@ extension ClusterMap {
         let resting = next.builders.map { mayRest ? $0.restingPartitions(now: now) : 0 }
         let moved: PerRing<Int>
         do { moved = try next.rebalance(now: now) } catch { throw MapRefusal("\(error)") }
-        if moved.all.contains(where: { $0 > 0 }) { next.previous = rings }
+        // While partitions rest, each has moved once at most since the previous rings, which still tell where its data was.
+        let mayForget = resting.all.allSatisfy { $0 == 0 }
+        if mayForget, moved.all.contains(where: { $0 > 0 }) { next.previous = rings }
         return ChangedMap(map: next, moved: moved, resting: resting)
     }
 

@@ -46,7 +46,8 @@ package struct ClusterMap: Sendable {
     /// The id of the next device: ids are not given twice, since old rings may still be in use.
     package var nextDevice: Int
     package var builders: PerRing<RingBuilder>
-    /// The rings before the last change that moved anything; `nil` when nothing has moved, or when the data is known to be where it belongs.
+    /// Where data may still be: the rings before the last change that moved anything, or before the first of several while the partitions that
+    /// it moved rest. `nil` when nothing has moved, or when the data is known to be where it belongs.
     package var previous: PerRing<Ring>?
     package var usedTokens: [UsedToken]
     /// The ids of the newest changes, so that one whose outcome was not heard is not made twice.

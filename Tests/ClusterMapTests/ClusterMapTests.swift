@@ -102,6 +102,11 @@ struct ClusterMapTests {
         for partition in 0..<old.partitionCount {
             #expect(Set(old.primaries(of: partition)).intersection(new.primaries(of: partition)).count >= 2)
         }
+        // Where all data was before either of them.
+        let previous = try #require(both.map.previous).object
+        for partition in 0..<old.partitionCount {
+            #expect(previous.primaries(of: partition).map { $0 } == old.primaries(of: partition).map { $0 })
+        }
         let settled = try both.map.applying(.rebalance(settled: true), id: "z", now: 1_000_003)
         #expect(settled.moved.object > 0)
         #expect(settled.resting.object == 0)

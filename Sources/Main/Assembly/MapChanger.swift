@@ -62,7 +62,9 @@ struct MapChanger {
             }
         }
         if let result, service.map?.recentChanges.contains(id) ?? false { return result }
-        throw MapRefusal("other changes of the cluster are under way: look at `ringfort status` and try again")
+        throw MapRefusal(
+            "other changes of the cluster are under way; this one may still be made: look at `ringfort status` before trying "
+                + "again")
     }
 
     /// Two nodes that compete don't wake up together.

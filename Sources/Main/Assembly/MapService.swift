@@ -34,6 +34,8 @@ final class MapService: Sendable {
         /// Nodes whose clock was found wrong, so that each is reported once.
         var wrongClocks: Set<String> = []
         var isCorrecting = false
+        /// The last correction failed, which has been reported.
+        var isCorrectionReported = false
     }
 
     let nodeID: String
@@ -131,7 +133,15 @@ final class MapService: Sendable {
             guard case .active = state else { return }
             let change = MapChange.moveNode(
                 id: nodeID, host: address.host, storagePort: address.storagePort, apiPort: address.apiPort)
-            do { _ = try MapChanger(self).change(change) } catch {
+            do {
+                _ = try MapChanger(self).change(change)
+                self.state.withLock { $0.isCorrectionReported = false }
+            } catch {
+                let isNews = self.state.withLock { state in
+                    defer { state.isCorrectionReported = true }
+                    return !state.isCorrectionReported
+                }
+                guard isNews else { return }
                 logger.warning(
                     "Other nodes can't be told the new address of this one yet", metadata: ["reason": "\(error)"])
             }

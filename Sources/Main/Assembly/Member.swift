@@ -43,12 +43,18 @@ final class Member: Sendable {
         map = try MapService(
             path: directory.file("cluster.map"), nodeID: nodeID, group: process.group, credentials: credentials,
             logger: process.logger)
-        door = MemberDoor(map: map)
-        do {
-            listener = try StorageServer.start(
-                host: places.listen, port: places.storagePort, group: process.group, handler: door,
-                credentials: credentials, logger: process.logger
+        let door = MemberDoor(map: map)
+        self.door = door
+        func listen(port: Int) throws -> StorageServer {
+            try StorageServer.start(
+                host: places.listen, port: port, group: process.group, handler: door, credentials: credentials,
+                logger: process.logger
             ).wait()
+        }
+        do {
+            listener = try listen(port: places.storagePort)
+        } catch  where places.mayTakeAnyStoragePort && places.storagePort != 0 {
+            listener = try listen(port: 0)
         } catch {
             throw CommandError(
                 "can't listen on \(places.listen):\(places.storagePort) for other nodes: \(error). Is another server there? "

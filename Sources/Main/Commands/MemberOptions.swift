@@ -6,7 +6,7 @@ struct MemberOptions: ParsableArguments {
     @Option(help: "The port for clients (8080); 0 takes any that is free.")
     var port: Int?
 
-    @Option(help: "The port for other nodes (6200); 0 takes any that is free.")
+    @Option(help: "The port for other nodes (6200); 0 takes that of the last start or any that is free.")
     var storagePort: Int?
 
     @Option(
@@ -26,11 +26,13 @@ struct MemberOptions: ParsableArguments {
     func settle(_ file: inout MemberFile, listen: String?) -> Places {
         file.listen = listen ?? file.listen
         file.port = port ?? file.port
-        file.storagePort = storagePort ?? file.storagePort
+        // Others know the port of the last start: any that is free means that one, if it is.
+        file.storagePort = storagePort == 0 ? file.storagePort ?? 0 : storagePort ?? file.storagePort
         file.advertise = advertise ?? file.advertise
         return Places(
             listen: file.listen ?? ServerOptions.defaultListen, port: file.port ?? Self.defaultPort,
-            storagePort: file.storagePort ?? Self.defaultStoragePort, advertise: file.advertise)
+            storagePort: file.storagePort ?? Self.defaultStoragePort, mayTakeAnyStoragePort: storagePort == 0,
+            advertise: file.advertise)
     }
 
     /// Addresses and ports of a member.
@@ -38,6 +40,8 @@ struct MemberOptions: ParsableArguments {
         var listen: String
         var port: Int
         var storagePort: Int
+        /// When `storagePort` is taken.
+        var mayTakeAnyStoragePort: Bool
         var advertise: String?
 
         var listensEverywhere: Bool { listen == "0.0.0.0" || listen == "::" }
