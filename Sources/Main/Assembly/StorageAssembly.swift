@@ -185,13 +185,11 @@ final class StorageAssembly: Sendable {
             let all = ring.partitions(of: Set(logs.keys))
             let old = before?.spaces[index].ring
             let held = old.map { $0.partitions(of: Set(logs.keys)) } ?? [:]
-            // After changes that were missed nobody knows who has what the old holder had.
-            let isNext = old != nil && rings.previousSpaces?[index].version == old?.version
             for (device, log) in logs {
                 var new: [UInt32: UInt16?] = [:]
                 for partition in all[device] ?? [] where old != nil && !(held[device]?.contains(partition) ?? false) {
-                    let holder = isNext ? ring.formerHolder(of: device, Int(partition), in: old) : nil
-                    new[partition] = .some(holder)
+                    new[partition] = .some(
+                        ring.formerHolder(of: device, Int(partition), in: rings.previousSpaces?[index]))
                 }
                 try log.place(space, partPower: ring.partPower, new: new, all: all[device] ?? [])
             }
@@ -319,7 +317,7 @@ struct ClusterRings: Sendable {
         [(.accounts, account), (.containers, container), (.objects(0), object)]
     }
 
-    /// In the same order, the rings before the last change.
+    /// In the same order, the rings before the changes whose data may still be under way; each partition has moved once at most since them.
     fileprivate var previousSpaces: [Ring]? {
         previous.map { [$0.account, $0.container, $0.object] }
     }

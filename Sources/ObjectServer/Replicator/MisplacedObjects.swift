@@ -49,7 +49,8 @@ final class MisplacedObjects: @unchecked Sendable {
             return zip(foreign, digests).filter { $0.1 != 0 }.map(\.0)
         }
         return found.flatMap { [self] partitions in
-            BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) { [self] in
+            BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) {
+                [self] in
                 give(HashRange(partition: partitions[$0], partPower: ring.partPower), of: partitions[$0])
             }
         }.flatMapError { [eventLoop] _ in eventLoop.makeSucceededVoidFuture() }

@@ -201,7 +201,8 @@ package final class ObjectReplicator: @unchecked Sendable {
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
     ) -> EventLoopFuture<Bool> {
         var failures = 0
-        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.timeToNextStep) { [self] index in
+        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.timeToNextStep) {
+            [self] index in
             _ = control.step(1)
             return fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map {
                 [control] outcome in
