@@ -102,6 +102,14 @@ final class Standing: Sendable {
         }
     }
 
+    /// Whether all of them are known not to be the device's own.
+    func areForeign(_ space: PartitionSpace, _ partitions: [UInt32]) -> Bool {
+        members.withLock { members in
+            guard let members = members[space] else { return false }
+            return partitions.allSatisfy { $0 < 1 << UInt32(members.partPower) && !members.contains(Int($0)) }
+        }
+    }
+
     func setMembers(_ space: PartitionSpace, partPower: Int, _ partitions: Set<UInt32>) {
         members.withLock { $0[space] = Members(partPower: partPower, partitions) }
     }
@@ -198,6 +206,11 @@ extension DeviceLog {
     /// How the device stands in the partition of a hash; `full` before it was placed, unless it is a newcomer.
     package func standing(_ space: PartitionSpace, _ hash: PathHash) -> PartitionStanding {
         standing.standing(space, hash)
+    }
+
+    /// Whether none of them is the device's own any more, and it takes no writes of clients for them.
+    package func areForeign(_ space: PartitionSpace, _ partitions: [UInt32]) -> Bool {
+        standing.areForeign(space, partitions)
     }
 
     /// Whether there is any partition in which the device is behind.

@@ -143,7 +143,7 @@ private final class TableNodes: NodeDirectory {
                 server: server, nodes: self, eventLoop: group.next(), logger: Self.logger, interval: .hours(1),
                 now: { Timestamp(ticks: Self.now) }
             ) { [ring] in [.container: ring] }
-            replicator.start()
+            replicator.start(after: .hours(1))
             replicators.append(replicator)
         }
     }

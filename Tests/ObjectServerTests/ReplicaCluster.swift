@@ -45,7 +45,7 @@ final class ReplicaCluster: Sendable {
         self.logs = logs
         self.files = files
         self.replicators = replicators
-        for replicator in replicators.values { replicator.start() }
+        for replicator in replicators.values { replicator.start(after: .hours(1)) }
     }
 
     /// A ring of three replicas over some devices, each a zone of its own.

@@ -87,7 +87,7 @@ struct RandomMessages {
             .digests(
                 DigestQuery(
                     device: integer(), policy: integer(), partPower: UInt8(below(33)),
-                    partitions: (0..<below(100)).map { _ in integer() }))
+                    partitions: (0..<below(100)).map { _ in integer() }, mustBeForeign: flag()))
         case 15:
             .versions(
                 VersionQuery(
@@ -97,7 +97,7 @@ struct RandomMessages {
             .tables(
                 TableQuery(
                     device: integer(), kind: flag() ? .account : .container, range: range,
-                    limit: below(TableQuery.maximumLimit + 1)))
+                    limit: below(TableQuery.maximumLimit + 1), mustBeForeign: (0..<below(100)).map { _ in integer() }))
         case 19: .head(table())
         case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))

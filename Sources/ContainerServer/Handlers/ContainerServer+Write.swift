@@ -4,7 +4,7 @@ import StorageWire
 
 extension ContainerServer {
     func putRow(_ put: PutRow, call: ServerCall) {
-        guard let log = device(put.table, call: call) else { return }
+        guard let log = ownDevice(put.table, call: call) else { return }
         let row = put.row
         let write = Write.row(
             put.table.key,
@@ -14,8 +14,18 @@ extension ContainerServer {
         log.submit(write, completion: RowWrite(server: self, table: put.table, call: call))
     }
 
+    /// The device, if the table is its own: a proxy or an object server with an older ring would count what those of today don't have.
+    private func ownDevice(_ table: TableAddress, call: ServerCall) -> DeviceLog? {
+        guard let log = device(table, call: call) else { return nil }
+        guard log.standing(table.kind.space, table.hash) != .foreign else {
+            call.reply(.failed(StorageFailure(.busy, "the partition is not this device's")))
+            return nil
+        }
+        return log
+    }
+
     func updateTable(_ update: UpdateTable, call: ServerCall) {
-        guard let log = device(update.table, call: call) else { return }
+        guard let log = ownDevice(update.table, call: call) else { return }
         let change = TableChange(server: self, table: update.table, call: call)
         let write = Write.tableInfo(update.table.key) { info, stats in
             change.decide { () throws(WireError) in try TableTransition.update(info, rows: stats.total.rows, by: update)
@@ -25,7 +35,7 @@ extension ContainerServer {
     }
 
     func deleteTable(_ delete: DeleteTable, call: ServerCall) {
-        guard let log = device(delete.table, call: call) else { return }
+        guard let log = ownDevice(delete.table, call: call) else { return }
         let change = TableChange(server: self, table: delete.table, call: call)
         let write = Write.tableInfo(delete.table.key) { info, stats in
             change.decide { () throws(WireError) in

@@ -13,6 +13,9 @@ extension ContainerServer {
         guard let log = devices[query.device] else {
             return call.reply(.failed(StorageFailure(.noDevice, "device \(query.device) is not on this node")))
         }
+        guard log.areForeign(query.kind.space, query.mustBeForeign) || query.mustBeForeign.isEmpty else {
+            return call.reply(.failed(StorageFailure(.busy, "the partitions are still the device's own here")))
+        }
         answer(call) { () throws(DeviceLogError) in .tables(try log.summaries(query)) }
     }
 

@@ -17,6 +17,8 @@ private final class TablePair: @unchecked Sendable {
     private let ring: Ring
     /// Partitions in which the own device is behind.
     private let behind: [UInt32: UInt16?]
+    /// Whether only those partitions are compared in which the own device took the other's place.
+    let isSuccession: Bool
     private var unsettled: Set<UInt32> = []
     var differing: Int64 = 0
     /// Whether all tables were compared.
@@ -24,7 +26,7 @@ private final class TablePair: @unchecked Sendable {
 
     init(
         own: UInt16, other: UInt16, kind: StorageWire.TableKind, ring: Ring, log: DeviceLog, node: any StorageNode,
-        behind: [UInt32: UInt16?]
+        behind: [UInt32: UInt16?], isSuccession: Bool
     ) {
         self.own = own
         self.other = other
@@ -33,19 +35,24 @@ private final class TablePair: @unchecked Sendable {
         self.log = log
         self.node = node
         self.behind = behind
+        self.isSuccession = isSuccession
     }
 
     func table(_ hash: PathHash) -> TableAddress { TableAddress(device: own, kind: kind, hash: hash) }
 
     func shares(_ hash: PathHash) -> Bool {
+        if isSuccession { return isSource(of: partition(hash)) }
         let primaries = ring.primaries(of: hash)
-        return primaries.contains(Int(own)) && (primaries.contains(Int(other)) || isSource(of: partition(hash)))
+        return primaries.contains(Int(own)) && primaries.contains(Int(other))
     }
 
     func isBehind(_ hash: PathHash) -> Bool { behind[partition(hash)] != nil }
 
     /// Whether the own device took the other's place there: then the other has what it would have.
-    func isSource(of partition: UInt32) -> Bool { behind[partition] == .some(.some(other)) }
+    private func isSource(of partition: UInt32) -> Bool { behind[partition] == .some(.some(other)) }
+
+    /// The partitions in which it did.
+    var inherited: [UInt32] { isSuccession ? behind.keys.filter { isSource(of: $0) } : [] }
 
     private func partition(_ hash: PathHash) -> UInt32 { UInt32(ring.partition(of: hash)) }
     func unsettle(_ hash: PathHash) { unsettled.insert(partition(hash)) }
@@ -54,8 +61,8 @@ private final class TablePair: @unchecked Sendable {
     var settled: [UInt32] {
         guard isComplete else { return [] }
         return behind.keys.filter { partition in
-            !unsettled.contains(partition)
-                && (isSource(of: partition) || ring.primaries(of: Int(partition)).contains(Int(other)))
+            guard !unsettled.contains(partition) else { return false }
+            return isSuccession ? isSource(of: partition) : ring.primaries(of: Int(partition)).contains(Int(other))
         }
     }
 }
@@ -132,11 +139,11 @@ package final class TableReplicator: @unchecked Sendable {
 
     package var figures: Figures { shared.withLock { $0 } }
 
-    /// The first pass begins after a moment.
-    package func start() {
+    /// - Parameter delay: until the first pass begins.
+    package func start(after delay: TimeAmount = .seconds(2)) {
         eventLoop.execute { [self] in
             server.replicator.withLock { $0 = self }
-            schedule(in: .seconds(2))
+            schedule(in: delay)
         }
     }
 
@@ -229,22 +236,31 @@ package final class TableReplicator: @unchecked Sendable {
         let replicas = Int(ring.replicaCount.rounded(.up))
         // With the word of so many every acknowledged row is known, since each is on a majority.
         let needed = replicas - replicas / 2
-        let sources = Set(behind.values.compactMap { $0 }).subtracting(peers)
-        let peers = peers + sources.sorted()
+        let sources = Set(behind.values.compactMap { $0 }).sorted()
+        let peers = peers.map { (device: $0, isSource: false) } + sources.map { (device: $0, isSource: true) }
         /// How many others each of those partitions has nothing to learn from any more.
         var agreed: [UInt32: Int] = [:]
         return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] in
-            guard let node = nodes.node(ofDevice: peers[$0]) else {
+            let (other, isSource) = peers[$0]
+            guard let node = nodes.node(ofDevice: other) else {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
             let pair = TablePair(
-                own: device, other: peers[$0], kind: kind, ring: ring, log: log, node: node, behind: behind)
+                own: device, other: other, kind: kind, ring: ring, log: log, node: node, behind: behind,
+                isSuccession: isSource)
             return compare(pair, in: HashRange(partition: 0, partPower: 0)).assumeIsolated().map { [self] in
                 if !pair.isComplete || pair.differing > 0 { current.isComplete = false }
                 current.differingTables += pair.differing
                 for partition in pair.settled {
-                    agreed[partition, default: 0] += pair.isSource(of: partition) ? needed : 1
+                    let source = behind[partition] ?? nil
+                    if isSource {
+                        // It has what the device would have, and takes no more.
+                        agreed[partition, default: 0] += needed
+                    } else if source.map({ nodes.node(ofDevice: $0) == nil }) ?? true {
+                        // There is none, so that nobody can write to it by an older ring.
+                        agreed[partition, default: 0] += 1
+                    }
                 }
             }.nonisolated()
         }.assumeIsolated().flatMap { [self] in
@@ -257,7 +273,9 @@ package final class TableReplicator: @unchecked Sendable {
     }
 
     private func compare(_ pair: TablePair, in range: HashRange) -> EventLoopFuture<Void> {
-        let query = TableQuery(device: pair.other, kind: pair.kind, range: range)
+        let query = TableQuery(
+            device: pair.other, kind: pair.kind, range: range,
+            mustBeForeign: Array(pair.inherited.prefix(DigestQuery.maximumPartitions)))
         return pair.node.ask(.replication(.tables(query)), within: Self.timeout, on: eventLoop).flatMap {
             [self] reply in
             guard case .replication(.tables(let page)) = reply else {

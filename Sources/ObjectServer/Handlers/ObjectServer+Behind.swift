@@ -39,8 +39,9 @@ extension ObjectServer {
             let answers = answers.compactMap { $0 }
             // Whose place it took has what this device would have.
             let isEnough =
-                answers.contains { sources.contains($0.0) }
-                || answers.count >= Self.othersNeeded(replicas: others.count + 1)
+                sources.contains { nodes.node(ofDevice: $0) != nil }
+                ? answers.contains { sources.contains($0.0) }
+                : answers.count >= Self.othersNeeded(replicas: others.count + 1)
             guard isEnough else {
                 let failure = StorageFailure(.unreachable, "the device is behind and too few others can be asked")
                 return call.reply(.failed(failure))

@@ -4,7 +4,7 @@ import StorageWire
 
 extension ObjectServer {
     func put(_ put: PutObject, call: ServerCall) {
-        guard let log = device(put.address.device, call: call) else { return }
+        guard let log = device(put.address, row: put.row, call: call) else { return }
         let write = Write.put(
             ObjectKey(policy: put.address.policy, hash: put.address.hash), timestamp: put.timestamp.rawValue,
             metadata: put.head, body: .inline(put.body), condition: put.condition == .ifAbsent ? .ifAbsent : .none)
@@ -14,7 +14,7 @@ extension ObjectServer {
     }
 
     func delete(_ delete: DeleteObject, call: ServerCall) {
-        guard let log = device(delete.address.device, call: call) else { return }
+        guard let log = device(delete.address, row: delete.row, call: call) else { return }
         // The row goes into the tombstone: after a crash between the two nothing else would know the name.
         let metadata = delete.row.map { target in
             PendingUpdate(
@@ -33,13 +33,24 @@ extension ObjectServer {
     }
 
     func update(_ update: UpdateObject, call: ServerCall) {
-        guard let log = device(update.address.device, call: call) else { return }
+        guard let log = device(update.address, row: update.row, call: call) else { return }
         let write = Write.updateMetadata(
             ObjectKey(policy: update.address.policy, hash: update.address.hash),
             timestamp: update.timestamp.rawValue, baseDataTimestamp: update.base.rawValue, metadata: update.head)
         submit(
             write, to: log, call: call, timestamp: update.timestamp, row: update.row,
             source: .head(update.head, policy: update.address.policy))
+    }
+
+    /// The device of a write. Who names a row counts on the device as a primary: it must be one, or a proxy with an older ring would acknowledge what those
+    /// of today don't have. Handoffs get no row.
+    func device(_ address: ObjectAddress, row: RowTarget?, call: ServerCall) -> DeviceLog? {
+        guard let log = device(address.device, call: call) else { return nil }
+        guard row == nil || log.standing(.objects(address.policy), address.hash) != .foreign else {
+            call.reply(.failed(StorageFailure(.busy, "the partition is not this device's")))
+            return nil
+        }
+        return log
     }
 
     /// - Parameter source: is read first, so that a message whose head makes no sense changes nothing.

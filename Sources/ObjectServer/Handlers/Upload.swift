@@ -169,6 +169,10 @@ final class Upload: @unchecked Sendable {
             failure = StorageFailure(.malformed, "the head can't be read")
             return work()
         }
+        guard server.device(address, row: commit.row, call: call) != nil else {
+            commits.removeFirst()
+            return work()
+        }
         let write = Write.put(
             ObjectKey(policy: address.policy, hash: address.hash), timestamp: commit.timestamp.rawValue,
             metadata: commit.head, body: .blob(blob), condition: commit.condition == .ifAbsent ? .ifAbsent : .none)

@@ -64,14 +64,14 @@ package final class ObjectReplicator: @unchecked Sendable {
 
     package var figures: Figures { shared.withLock { $0 } }
 
-    /// The first pass begins after a moment.
-    package func start() {
+    /// - Parameter delay: until the first pass begins.
+    package func start(after delay: TimeAmount = .seconds(2)) {
         eventLoop.execute { [self] in
             server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher, rings: rings) }
             for (device, log) in server.devices {
                 log.whenDamaged { [weak self] key in self?.repair(key, on: device) }
             }
-            schedule(in: .seconds(2))
+            schedule(in: delay)
         }
     }
 
@@ -147,13 +147,11 @@ package final class ObjectReplicator: @unchecked Sendable {
     ) -> EventLoopFuture<Void> {
         let behind = log.behind(.objects(policy))
         return server.workers.runIfActive(eventLoop: eventLoop) {
-            var shared = ring.sharedPartitions(of: device)
-            // And with those whose place the device took.
-            for case (let partition, let source?) in behind.sorted(by: { $0.key < $1.key })
-            where !ring.primaries(of: Int(partition)).contains(Int(source)) {
-                shared[source, default: []].append(partition)
-            }
-            return shared.mapValues { $0.sorted() }.sorted { $0.key < $1.key }
+            // And with those whose place the device took, other partitions of which it may share.
+            var left: [UInt16: [UInt32]] = [:]
+            for case (let partition, let source?) in behind { left[source, default: []].append(partition) }
+            return ring.sharedPartitions(of: device).sorted { $0.key < $1.key }
+                + left.mapValues { $0.sorted() }.sorted { $0.key < $1.key }
         }.flatMap { [self] peers in
             control.note(activity: "compares device \(device) with \(peers.count) others")
             return compare(device, log, policy, ring, peers, behind)
@@ -169,18 +167,26 @@ package final class ObjectReplicator: @unchecked Sendable {
         var agreed: [UInt32: Int] = [:]
         return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
             let (other, shared) = peers[index]
+            // A primary shares no partition with a device whose place it took in it.
+            let isSuccessor = shared.allSatisfy { behind[$0] == .some(.some(other)) }
             guard let node = server.nodes.node(ofDevice: other) else {
                 current.isComplete = false
                 return eventLoop.makeSucceededVoidFuture()
             }
             let comparison = PairComparison(
-                own: device, other: other, policy: policy, partPower: ring.partPower, log: log, node: node,
-                workers: server.workers, on: eventLoop
+                own: device, other: other, policy: policy, partPower: ring.partPower, isSuccessor: isSuccessor,
+                log: log, node: node, workers: server.workers, on: eventLoop
             ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
             return comparison.run(shared).assumeIsolated().map { [self] in
                 for partition in shared where !comparison.unsettled.contains(partition) {
-                    // Whose place the device took has what it would have.
-                    if let source = behind[partition] { agreed[partition, default: 0] += source == other ? needed : 1 }
+                    guard let source = behind[partition] else { continue }
+                    if source == other {
+                        // It has what the device would have, and takes no more.
+                        agreed[partition, default: 0] += needed
+                    } else if source.map({ server.nodes.node(ofDevice: $0) == nil }) ?? true {
+                        // There is none, so that nobody can write to it by an older ring.
+                        agreed[partition, default: 0] += 1
+                    }
                 }
                 current.differingPartitions += Int64(comparison.differingPartitions)
                 if !comparison.unsettled.isEmpty || comparison.differingPartitions > 0 { current.isComplete = false }

@@ -13,6 +13,9 @@ extension ObjectServer {
         guard isAscending, query.partitions.last.map({ UInt64($0) < count }) ?? true else {
             return call.reply(.failed(StorageFailure(.malformed, "not partitions in ascending order")))
         }
+        guard !query.mustBeForeign || log.areForeign(.objects(query.policy), query.partitions) else {
+            return call.reply(.failed(StorageFailure(.busy, "the partitions are still the device's own here")))
+        }
         answer(call) { () throws(DeviceLogError) in .digests(try log.digests(query)) }
     }
 

@@ -12,6 +12,8 @@ final class PairComparison: @unchecked Sendable {
     let other: UInt16
     let policy: UInt8
     private let partPower: Int
+    /// Whether the own device took the place of the other.
+    private let isSuccessor: Bool
     private let log: DeviceLog
     private let node: any StorageNode
     private let workers: NIOThreadPool
@@ -28,14 +30,15 @@ final class PairComparison: @unchecked Sendable {
     private static let width = 8
 
     init(
-        own: UInt16, other: UInt16, policy: UInt8, partPower: Int, log: DeviceLog, node: any StorageNode,
-        workers: NIOThreadPool, on eventLoop: any EventLoop,
+        own: UInt16, other: UInt16, policy: UInt8, partPower: Int, isSuccessor: Bool, log: DeviceLog,
+        node: any StorageNode, workers: NIOThreadPool, on eventLoop: any EventLoop,
         differ: @escaping (VersionDifference) -> EventLoopFuture<Bool>
     ) {
         self.own = own
         self.other = other
         self.policy = policy
         self.partPower = partPower
+        self.isSuccessor = isSuccessor
         self.log = log
         self.node = node
         self.workers = workers
@@ -53,7 +56,9 @@ final class PairComparison: @unchecked Sendable {
     }
 
     private func compareDigests(_ partitions: [UInt32]) -> EventLoopFuture<Void> {
-        var query = DigestQuery(device: other, policy: policy, partPower: UInt8(partPower), partitions: partitions)
+        var query = DigestQuery(
+            device: other, policy: policy, partPower: UInt8(partPower), partitions: partitions,
+            mustBeForeign: isSuccessor)
         let asked = node.ask(.replication(.digests(query)), within: Self.timeout, on: eventLoop)
         query.device = own
         let counted = workers.runIfActive(eventLoop: eventLoop) { [log, query] in try log.digests(query) }

@@ -88,6 +88,15 @@ package final class Updater: @unchecked Sendable {
         control.endPass()
     }
 
+    /// The ring may have changed since: the row goes to a replica of today.
+    private func retargeted(_ putRow: PutRow) -> PutRow {
+        let containers = places.replicas(putRow.table.hash, putRow.table.hash).map(\.container)
+        guard !containers.isEmpty, !containers.contains(putRow.table.device) else { return putRow }
+        var putRow = putRow
+        putRow.table.device = containers[Int(putRow.table.device) % containers.count]
+        return putRow
+    }
+
     private func sendPending(
         _ pending: [(id: UInt64, payload: ByteBuffer)], _ device: UInt16, _ log: DeviceLog
     ) -> Bool {
@@ -109,7 +118,8 @@ package final class Updater: @unchecked Sendable {
                 log.submit(.pendingDone(id: id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
                 continue
             }
-            guard let node = server.nodes.node(ofDevice: update.putRow.table.device) else { continue }
+            let putRow = retargeted(update.putRow)
+            guard let node = server.nodes.node(ofDevice: putRow.table.device) else { continue }
             underWay.insert(key)
             let receiver = SentRow { [self] reply in
                 underWay.remove(key)
@@ -121,7 +131,7 @@ package final class Updater: @unchecked Sendable {
                 }
             }
             node.call(
-                .putRow(update.putRow), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver,
+                .putRow(putRow), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver,
                 tag: 0)
         }
         return true

@@ -17,8 +17,8 @@ extension ReplicationRequest {
         switch self {
         case .digests(let query):
             buffer.writeMultipleIntegers(Kind.digests.rawValue, query.device, query.policy, query.partPower)
-            buffer.writeInteger(UInt32(query.partitions.count))
-            for partition in query.partitions { buffer.writeInteger(partition) }
+            buffer.write(query.mustBeForeign)
+            buffer.write(query.partitions)
         case .versions(let query):
             buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy)
             buffer.write(query.range)
@@ -30,6 +30,7 @@ extension ReplicationRequest {
             buffer.writeMultipleIntegers(Kind.tables.rawValue, query.device, query.kind.rawValue)
             buffer.write(query.range)
             buffer.writeInteger(UInt32(query.limit))
+            buffer.write(query.mustBeForeign)
         case .rows(let query):
             buffer.writeInteger(Kind.rows.rawValue)
             buffer.write(query.table)
@@ -56,9 +57,8 @@ extension ReplicationRequest {
                 device: try reader.integer(), policy: try reader.integer(), partPower: try reader.integer(),
                 partitions: [])
             guard query.partPower <= 32 else { throw .malformed("part power \(query.partPower)") }
-            let count = try reader.elements(atMost: DigestQuery.maximumPartitions, size: 4)
-            query.partitions.reserveCapacity(count)
-            for _ in 0..<count { query.partitions.append(try reader.integer()) }
+            query.mustBeForeign = try reader.flag()
+            query.partitions = try reader.partitions()
             self = .digests(query)
         case .versions:
             self = .versions(
@@ -74,7 +74,8 @@ extension ReplicationRequest {
             self = .tables(
                 TableQuery(
                     device: try reader.integer(), kind: try reader.tableKind(), range: try reader.hashRange(),
-                    limit: try reader.number(atMost: TableQuery.maximumLimit)))
+                    limit: try reader.number(atMost: TableQuery.maximumLimit),
+                    mustBeForeign: try reader.partitions()))
         case .rows:
             self = .rows(
                 RowDigestQuery(
@@ -188,6 +189,11 @@ extension ByteBuffer {
         write(range.last)
     }
 
+    fileprivate mutating func write(_ partitions: [UInt32]) {
+        writeInteger(UInt32(partitions.count))
+        for partition in partitions { writeInteger(partition) }
+    }
+
     fileprivate mutating func write(_ hashes: [PathHash]) {
         writeInteger(UInt32(hashes.count))
         for hash in hashes { write(hash) }
@@ -204,6 +210,14 @@ extension WireReader {
 
     fileprivate mutating func hashRange() throws(WireError) -> HashRange {
         HashRange(first: try hash(), last: try hash())
+    }
+
+    fileprivate mutating func partitions() throws(WireError) -> [UInt32] {
+        let count = try elements(atMost: DigestQuery.maximumPartitions, size: 4)
+        var partitions: [UInt32] = []
+        partitions.reserveCapacity(count)
+        for _ in 0..<count { partitions.append(try integer()) }
+        return partitions
     }
 
     fileprivate mutating func hashes(atMost limit: Int) throws(WireError) -> [PathHash] {

@@ -34,12 +34,18 @@ package struct DigestQuery: Equatable, Sendable {
     package var partPower: UInt8
     /// In ascending order.
     package var partitions: [UInt32]
+    /// Whoever asks took the device's place there and wants to have everything: the device must know that they are not its own any more, and take
+    /// no further writes for them.
+    package var mustBeForeign: Bool
 
-    package init(device: UInt16, policy: UInt8, partPower: UInt8, partitions: [UInt32]) {
+    package init(
+        device: UInt16, policy: UInt8, partPower: UInt8, partitions: [UInt32], mustBeForeign: Bool = false
+    ) {
         self.device = device
         self.policy = policy
         self.partPower = partPower
         self.partitions = partitions
+        self.mustBeForeign = mustBeForeign
     }
 }
 
@@ -151,12 +157,17 @@ package struct TableQuery: Equatable, Sendable {
     package var kind: TableKind
     package var range: HashRange
     package var limit: Int
+    /// As `DigestQuery.mustBeForeign`, of these partitions; at most `DigestQuery.maximumPartitions`.
+    package var mustBeForeign: [UInt32]
 
-    package init(device: UInt16, kind: TableKind, range: HashRange, limit: Int = Self.maximumLimit) {
+    package init(
+        device: UInt16, kind: TableKind, range: HashRange, limit: Int = Self.maximumLimit, mustBeForeign: [UInt32] = []
+    ) {
         self.device = device
         self.kind = kind
         self.range = range
         self.limit = limit
+        self.mustBeForeign = mustBeForeign
     }
 }
 
