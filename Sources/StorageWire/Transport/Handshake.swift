@@ -29,7 +29,7 @@ struct Handshake {
         case finish(Message?)
     }
 
-    static let version: UInt16 = 1
+    static let version: UInt16 = 2
     static let nonceLength = 32
     private static let magic: UInt32 = 0x5246_5731
 
