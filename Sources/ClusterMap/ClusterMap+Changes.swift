@@ -59,6 +59,11 @@ extension ClusterMap {
             devices[index].weight = weight
             try setWeight(weight, of: id)
         case .rebalance(let settled): if settled { previous = nil }
+        case .settle(let version):
+            guard version == self.version else {
+                throw MapRefusal("the rings have changed since their data was found where it belongs")
+            }
+            previous = nil
         }
         return true
     }

@@ -34,6 +34,7 @@ extension MapChange {
         case .setWeight(let id, let weight):
             return object("set-weight", [JSONMember("id", .integer(id)), JSONMember("weight", .number(weight))])
         case .rebalance(let settled): return object("rebalance", [JSONMember("settled", .bool(settled))])
+        case .settle(let version): return object("settle", [JSONMember("version", .integer(Int(clamping: version)))])
         }
     }
 
@@ -77,6 +78,9 @@ extension MapChange {
             guard let weight = json["weight"]?.double, weight >= 0, weight.isFinite else { return nil }
             self = .setWeight(id: id, weight: weight)
         case ("rebalance", _): self = .rebalance(settled: json["settled"] == .bool(true))
+        case ("settle", _):
+            guard let version = number("version"), version > 0 else { return nil }
+            self = .settle(version: UInt64(version))
         default: return nil
         }
     }

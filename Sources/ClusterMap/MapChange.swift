@@ -20,6 +20,9 @@ package enum MapChange: Equatable, Sendable {
     /// Moves what an earlier change could not move yet. `settled` says that the data of all earlier changes is where it belongs, so that every
     /// partition may move again.
     case rebalance(settled: Bool)
+    /// As `rebalance(settled: true)`, if that version of the map is still the newest: it is for the rings of that version that all data was found
+    /// where it belongs.
+    case settle(version: UInt64)
 }
 
 /// A device that has no id yet.

@@ -41,6 +41,47 @@ extension DeviceLog {
     package func versions(
         policy: UInt8, from first: PathHash, through last: PathHash, visit: (ObjectKey, ObjectVersion) -> Bool
     ) throws(DeviceLogError) {
+        try entries(policy: policy, from: first, through: last) { key, entry in visit(key, entry.version) }
+    }
+
+    /// How much is in some partitions, the upper `partPower` bits of a hash, in ascending order. One walk over the index between the first and the
+    /// last of them.
+    ///
+    /// Bytes are those of the records, and of the bodies that are files of their own; of those up to `StoredAmount.measuredBlobs` are looked at,
+    /// and others count as their mean.
+    package func amount(policy: UInt8, partPower: Int, partitions: [UInt32]) throws(DeviceLogError) -> StoredAmount {
+        var amount = StoredAmount()
+        guard let first = partitions.first, let last = partitions.last else { return amount }
+        let shift = UInt64(64 - partPower)
+        var place = 0
+        var blobs: [UInt64] = []
+        var blobCount: Int64 = 0
+        try entries(
+            policy: policy, from: PathHash(high: UInt64(first) << shift, low: 0),
+            through: PathHash(high: UInt64(last) << shift | (1 << shift - 1), low: .max)
+        ) { key, entry in
+            let partition = UInt32(truncatingIfNeeded: key.hash.high >> shift)
+            while place < partitions.count, partitions[place] < partition { place += 1 }
+            guard place < partitions.count, partitions[place] == partition else { return true }
+            amount.objects += 1
+            amount.bytes += Int64(entry.record.length) + (entry.kind == .live ? Int64(entry.data.length) : 0)
+            if entry.blob != 0 {
+                blobCount += 1
+                if blobs.count < StoredAmount.measuredBlobs { blobs.append(entry.blob) }
+            }
+            return true
+        }
+        // One that is removed meanwhile has no length.
+        let lengths = blobs.compactMap { try? self.blobs.open($0).length() }
+        guard !lengths.isEmpty else { return amount }
+        amount.bytes += Int64(Double(lengths.reduce(0, +)) / Double(lengths.count) * Double(blobCount))
+        return amount
+    }
+
+    /// As `versions`, with all that the index knows.
+    private func entries(
+        policy: UInt8, from first: PathHash, through last: PathHash, visit: (ObjectKey, ObjectEntry) -> Bool
+    ) throws(DeviceLogError) {
         func isWanted(_ key: ObjectKey) -> Bool { key.policy == policy && !(key.hash < first) && !(last < key.hash) }
         // Memory first, as with lookups.
         let recent = catalog.memory.withLock { memory in
@@ -51,7 +92,7 @@ extension DeviceLog {
         var next = 0
         var isStopped = false
         func emit(_ key: ObjectKey, _ entry: ObjectEntry) -> Bool {
-            if entry.version.kind != .absent, !visit(key, entry.version) { isStopped = true }
+            if entry.version.kind != .absent, !visit(key, entry) { isStopped = true }
             return !isStopped
         }
         try catalog.index.scanObjects(from: ObjectKey(policy: policy, hash: first)) { key, entry in
@@ -84,4 +125,15 @@ extension DeviceLog {
         }
         return merged + lower[index...]
     }
+}
+
+/// What some partitions of a device hold: objects, tombstones too, and their bytes on the disk.
+package struct StoredAmount: Equatable, Sendable {
+    /// Bodies in files of their own whose length is looked at for one answer.
+    static let measuredBlobs = 256
+
+    package var objects: Int64 = 0
+    package var bytes: Int64 = 0
+
+    package init() {}
 }

@@ -116,6 +116,12 @@ final class Standing: Sendable {
 
     var isBehind: Bool { isBehindAnywhere.load(ordering: .relaxed) }
 
+    var behindCount: Int {
+        guard isBehind else { return 0 }
+        // Behind everywhere until it is placed: in how many partitions that is, nobody knows yet.
+        return state.withLock { max(1, $0.spaces.values.reduce(0) { $0 + $1.partitions.count }) }
+    }
+
     func partitions(_ space: PartitionSpace) -> [UInt32: UInt16?] {
         state.withLock { $0.spaces[space]?.partitions ?? [:] }
     }
@@ -215,6 +221,9 @@ extension DeviceLog {
 
     /// Whether there is any partition in which the device is behind.
     package var isBehind: Bool { standing.isBehind }
+
+    /// In how many partitions of all spaces the device is behind.
+    package var behindCount: Int { standing.behindCount }
 
     /// The partitions of a space in which the device is behind, with the devices whose places it took.
     package func behind(_ space: PartitionSpace) -> [UInt32: UInt16?] { standing.partitions(space) }

@@ -193,7 +193,7 @@ struct ClusterMapTests {
             .moveNode(id: node.id, host: "h", storagePort: 1, apiPort: 0), .drainNode(name: "bb"),
             .removeNode(name: "bb", force: true), .addDevice(node: "bb", device), .drainDevice(id: 1),
             .removeDevice(id: 1, force: false), .replaceDevice(id: 1, path: "/x"), .setWeight(id: 1, weight: 3),
-            .rebalance(settled: true), .rebalance(settled: false),
+            .rebalance(settled: true), .rebalance(settled: false), .settle(version: 7),
         ]
         for change in changes {
             #expect(MapChange(json: try JSONValue(parsing: change.json.encoded)) == change)

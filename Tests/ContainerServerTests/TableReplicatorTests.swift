@@ -80,10 +80,15 @@ struct TableReplicatorTests {
         let primaries = nodes.primaries(table)
         let handoff = (0..<4 as Range<UInt16>).first { !primaries.contains($0) }!
         _ = nodes.logs[handoff]!.perform(.row(table, Row(name: [65], timestamp: 10, bytes: 1, count: 1)))
+        nodes.away.withLock { $0 = primaries[0] }
+        try await nodes.runPasses()
+        #expect(nodes.replicators[Int(handoff)].remainder(of: handoff) == .init(misplacedTables: 1))
+        nodes.away.withLock { $0 = nil }
         for _ in 0..<3 { try await nodes.runPasses() }
         for device in primaries { #expect(try nodes.logs[device]!.row(table, name: [65])?.timestamp == 10) }
         let merged = primaries.reduce(0) { $0 + nodes.replicators[Int($1)].figures.mergedTables }
         for _ in 0..<2 { try await nodes.runPasses() }
+        #expect(nodes.replicators[Int(handoff)].remainder(of: handoff) == .init(settledVersion: 0))
         #expect(merged == primaries.reduce(0) { $0 + nodes.replicators[Int($1)].figures.mergedTables })
         try await nodes.close()
     }
@@ -148,7 +153,12 @@ private final class TableNodes: NodeDirectory {
         }
     }
 
-    func node(ofDevice device: UInt16) -> (any StorageNode)? { nodes.withLock { $0[device] } }
+    /// No message reaches it.
+    let away = Mutex<UInt16?>(nil)
+
+    func node(ofDevice device: UInt16) -> (any StorageNode)? {
+        away.withLock { $0 == device } ? nil : nodes.withLock { $0[device] }
+    }
 
     func table(_ number: UInt64) -> TableKey {
         var generator = SplitMix(seed: number)

@@ -77,8 +77,18 @@ struct ObjectReplicatorTests {
             let handoff = cluster.logs.keys.first { !cluster.primaries(key).contains($0) }!
             #expect(try cluster.version(key, on: handoff).kind == .live)
         }
+        for (device, replicator) in cluster.replicators {
+            let left = keys.count { !cluster.primaries($0).contains(device) && cluster.primaries($0).contains(away) }
+            let remainder = replicator.remainder(of: device)
+            #expect(remainder.misplacedObjects == (device == away ? 0 : Int64(left)))
+            #expect((remainder.misplacedBytes > 0) == (remainder.misplacedObjects > 0))
+            #expect(remainder.settledVersion == nil)
+        }
         cluster.setAway(away, false)
-        try await cluster.runPasses()
+        for _ in 0..<2 { try await cluster.runPasses() }
+        for (device, replicator) in cluster.replicators {
+            #expect(replicator.remainder(of: device) == .init(settledVersion: 0))
+        }
         for key in keys {
             for device in cluster.logs.keys {
                 let expected: ObjectVersion.Kind = cluster.primaries(key).contains(device) ? .live : .absent

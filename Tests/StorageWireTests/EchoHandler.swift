@@ -47,7 +47,7 @@ final class EchoHandler: StorageHandler {
             let entries = ByteBuffer(repeating: 7, count: message.limit * 1000)
             let table = TableReply(head: nil, sums: [], digest: 1, lastChange: .never)
             call.reply(.listing(ListingReply(table: table, count: message.limit, entries: entries)))
-        case .status: call.reply(.status(NodeStatus(devices: [])))
+        case .status: call.reply(.status(NodeStatus(ringsVersion: 7, devices: [])))
         case .replication: call.reply(.failed(StorageFailure(.malformed, "not for an echo")))
         case .workers, .setWorker: call.reply(.workers([]))
         case .verifyObject: call.reply(.absent)

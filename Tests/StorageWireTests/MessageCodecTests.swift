@@ -87,7 +87,7 @@ struct MessageCodecTests {
             // 256 workers that are not there.
             [1, 40, 1, 0],
             // A status of 4096 devices that are not there.
-            [1, 15, 16, 0],
+            [1, 15, 0, 0, 0, 0, 0, 0, 0, 9, 16, 0],
             // A table with 256 sums that are not there.
             [1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
             // A listing of 10,000 entries that are not there.

@@ -154,7 +154,7 @@ struct RandomMessages {
         case 11: .table(tableReply())
         case 12: .tableStored(created: flag())
         case 13: listing()
-        case 14: .status(NodeStatus(devices: (0..<below(12)).map { _ in device() }))
+        case 14: .status(NodeStatus(ringsVersion: integer(), devices: (0..<below(12)).map { _ in device() }))
         case 21: .workers((0..<below(12)).map { _ in worker() })
         case 22:
             .verified(
@@ -243,7 +243,8 @@ struct RandomMessages {
             device: integer(), name: text(), state: text(), totalBytes: length(), freeBytes: length(),
             objects: length(), tombstones: length(), rows: length(), liveBytes: length(), garbageBytes: length(),
             queueDepth: length(), pendingUpdates: length(), quarantined: length(), commits: length(),
-            committedRecords: length())
+            committedRecords: length(), behindPartitions: length(), misplacedObjects: length(),
+            misplacedBytes: length(), misplacedTables: length(), settledVersion: flag() ? length() : -1)
     }
 }
 

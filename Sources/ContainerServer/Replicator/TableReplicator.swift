@@ -57,6 +57,9 @@ private final class TablePair: @unchecked Sendable {
     private func partition(_ hash: PathHash) -> UInt32 { UInt32(ring.partition(of: hash)) }
     func unsettle(_ hash: PathHash) { unsettled.insert(partition(hash)) }
 
+    /// Whether all tables were compared, and those that were to be merged are.
+    var isFinished: Bool { isComplete && unsettled.isEmpty }
+
     /// Of the partitions in which the own device is behind, those that it has nothing to learn of from the other any more.
     var settled: [UInt32] {
         guard isComplete else { return [] }
@@ -88,6 +91,14 @@ package final class TableReplicator: @unchecked Sendable {
         package init() {}
     }
 
+    /// What is left to do for one device.
+    package struct Remainder: Equatable, Sendable {
+        /// Tables that do not belong on the device and that not all their primaries have, as the last pass knows them.
+        package var misplacedTables: Int64 = 0
+        /// The version of the rings for which the last pass has left nothing to do; nil when something was left.
+        package var settledVersion: UInt64?
+    }
+
     private struct Place: Hashable {
         var table: TableAddress
         var other: UInt16
@@ -99,6 +110,7 @@ package final class TableReplicator: @unchecked Sendable {
     private let logger: Logger
     private let interval: TimeAmount
     private let rings: @Sendable () -> [StorageWire.TableKind: Ring]
+    private let ringsVersion: @Sendable () -> UInt64
     private let now: @Sendable () -> Timestamp
     /// Tables that are merged.
     package let control = WorkerControl(name: "table-replicator", unit: .objects)
@@ -109,6 +121,11 @@ package final class TableReplicator: @unchecked Sendable {
     private var waiting: [EventLoopPromise<Void>] = []
     private var current = Figures()
     private let shared = Mutex(Figures())
+    private let remainders = Mutex<[UInt16: Remainder]>([:])
+    /// Devices for which the pass under way has left something.
+    private var unfinished: Set<UInt16> = []
+    /// Of the pass under way.
+    private var misplaced: [UInt16: Int64] = [:]
     /// How often a table was left alone because it is being written.
     private var leftAlone: [Place: Int] = [:]
     /// State of a misplaced table when a primary had last taken it.
@@ -120,12 +137,14 @@ package final class TableReplicator: @unchecked Sendable {
     private static let timeout = TimeAmount.seconds(30)
 
     /// - Parameters:
+    ///   - ringsVersion: never newer than what `rings` answers next.
     ///   - rings: the rings of today; asked at the beginning of each pass.
     ///   - now: the clock that timestamps are from.
     ///   - interval: from the end of a pass to the next one.
     package init(
         server: ContainerServer, nodes: any NodeDirectory, eventLoop: any EventLoop, logger: Logger,
         interval: TimeAmount = .seconds(30), now: @escaping @Sendable () -> Timestamp,
+        ringsVersion: @escaping @Sendable () -> UInt64 = { 0 },
         rings: @escaping @Sendable () -> [StorageWire.TableKind: Ring]
     ) {
         self.server = server
@@ -134,10 +153,14 @@ package final class TableReplicator: @unchecked Sendable {
         self.logger = logger
         self.interval = interval
         self.rings = rings
+        self.ringsVersion = ringsVersion
         self.now = now
     }
 
     package var figures: Figures { shared.withLock { $0 } }
+
+    /// What is left to do for a device; one that no pass has seen is not settled.
+    package func remainder(of device: UInt16) -> Remainder { remainders.withLock { $0[device] } ?? Remainder() }
 
     /// - Parameter delay: until the first pass begins.
     package func start(after delay: TimeAmount = .seconds(2)) {
@@ -184,26 +207,41 @@ package final class TableReplicator: @unchecked Sendable {
         waiting = []
         current.differingTables = 0
         current.isComplete = true
+        unfinished = []
+        misplaced = [:]
         control.beginPass(total: nil)
+        let version = ringsVersion()
         let rings = rings()
-        let work = server.devices.keys.sorted().flatMap { device in
+        let devices = server.devices.keys.sorted()
+        let work = devices.flatMap { device in
             [StorageWire.TableKind.account, StorageWire.TableKind.container].map { (device: device, kind: $0) }
         }
         BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
             let (device, kind) = work[index]
             guard let ring = rings[kind], let log = server.devices[device], !isStopped else {
+                unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             return compare(device, log, kind, ring).flatMap { [self] in giveAway(device, log, kind, ring) }
         }.whenComplete { [self] _ in
             isRunning = false
             current.passes += 1
+            noteEnd(of: devices, version)
             control.endPass()
             publish()
             for promise in promises { promise.succeed() }
             schedule(in: isWantedAgain ? .zero : interval)
             isWantedAgain = false
         }
+    }
+
+    private func noteEnd(of devices: [UInt16], _ version: UInt64) {
+        let remainders = devices.map { device in
+            Remainder(
+                misplacedTables: misplaced[device] ?? 0,
+                settledVersion: unfinished.contains(device) || misplaced[device] ?? 0 > 0 ? nil : version)
+        }
+        self.remainders.withLock { $0 = Dictionary(uniqueKeysWithValues: zip(devices, remainders)) }
     }
 
     private func timeToNextStep() -> TimeAmount? {
@@ -244,6 +282,7 @@ package final class TableReplicator: @unchecked Sendable {
             let (other, isSource) = peers[$0]
             guard let node = nodes.node(ofDevice: other) else {
                 current.isComplete = false
+                unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             let pair = TablePair(
@@ -251,6 +290,7 @@ package final class TableReplicator: @unchecked Sendable {
                 isSuccession: isSource)
             return compare(pair, in: HashRange(partition: 0, partPower: 0)).assumeIsolated().map { [self] in
                 if !pair.isComplete || pair.differing > 0 { current.isComplete = false }
+                if !pair.isFinished { unfinished.insert(device) }
                 current.differingTables += pair.differing
                 for partition in pair.settled {
                     let source = behind[partition] ?? nil
@@ -361,11 +401,23 @@ package final class TableReplicator: @unchecked Sendable {
             let work = tables.flatMap { table in ring.primaries(of: table.hash).deviceIDs.map { (table, $0) } }
             return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: timeToNextStep) { [self] in
                 give(work[$0].0, kind, from: device, to: work[$0].1)
+            }.map { [self] in
+                misplaced[device, default: 0] += Int64(
+                    tables.count { table in
+                        !ring.primaries(of: table.hash).deviceIDs.allSatisfy { isGiven(table, kind, device, to: $0) }
+                    })
             }
         }.flatMapError { [self] _ in
             current.isComplete = false
+            unfinished.insert(device)
             return eventLoop.makeSucceededVoidFuture()
         }
+    }
+
+    private func isGiven(
+        _ table: TableSummary, _ kind: StorageWire.TableKind, _ device: UInt16, to primary: UInt16
+    ) -> Bool {
+        given[Place(table: TableAddress(device: device, kind: kind, hash: table.hash), other: primary)] == table
     }
 
     private func give(

@@ -20,6 +20,14 @@ final class DeviceMetrics: Sendable {
         ("ringfort_device_quarantined", "Damaged records and bodies set aside", \.quarantined),
         ("ringfort_device_commits", "Group commits since the start", \.commits),
         ("ringfort_device_committed_records", "Records in those", \.committedRecords),
+        ("ringfort_device_behind_partitions", "Partitions in which the device is behind", \.behindPartitions),
+        ("ringfort_device_misplaced_objects", "Objects that belong on other devices", \.misplacedObjects),
+        ("ringfort_device_misplaced_bytes", "Bytes of those, an estimate where they are large", \.misplacedBytes),
+        ("ringfort_device_misplaced_tables", "Containers and accounts that belong elsewhere", \.misplacedTables),
+        (
+            "ringfort_device_settled_version",
+            "Version of the rings for which nothing is left to replicate, -1 while something is", \.settledVersion
+        ),
     ]
 
     /// Adds the gauges of devices that have none yet.

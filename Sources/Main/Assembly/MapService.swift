@@ -148,6 +148,14 @@ final class MapService: Sendable {
         }
     }
 
+    /// Has the map changed; `then` hears of the outcome on a thread that may block.
+    func propose(_ change: MapChange, then: @escaping @Sendable (Result<ChangeResult, any Error>) -> Void) {
+        changes.submit { [self] state in
+            guard case .active = state else { return then(.failure(StorageFailure(.closing))) }
+            then(Result { try MapChanger(self).change(change) })
+        }
+    }
+
     /// Waits for a change under way. Blocks.
     func close() {
         try? changes.syncShutdownGracefully()

@@ -29,6 +29,7 @@ final class Member: Sendable {
         var storage: StorageAssembly
         var metrics: DeviceMetrics
         var proxy: ProxyAssembly?
+        var settler: Settler
     }
 
     /// Listens for other nodes. They can ask about the map already; devices come with `serve`.
@@ -110,12 +111,17 @@ final class Member: Sendable {
                 joins: JoinService(directory: directory, identity: identity, map: self.map, workers: process.workers),
                 logger: process.logger)
         }
-        running.withLock { $0 = Running(rings: rings, storage: storage, metrics: metrics, proxy: proxy) }
+        if let proxy { storage.handler.proxyRings.withLock { $0 = { proxy.oldestRings } } }
+        let settler = Settler(self.map, handler: storage.handler)
+        running.withLock {
+            $0 = Running(rings: rings, storage: storage, metrics: metrics, proxy: proxy, settler: settler)
+        }
         let registry = process.registry
         self.map.onChange { [weak self] in self?.follow(local: local, registry: registry) }
         // A change between the assembly and now was not heard.
         follow(local: local, registry: registry)
         let apiPort = proxy.map { $0.listener.address.port ?? places.port } ?? 0
+        settler.start()
         self.map.start(at: MapService.Address(host: places.host, storagePort: storagePort, apiPort: apiPort))
     }
 
@@ -242,7 +248,7 @@ extension ClusterRings {
     init(map: ClusterMap, hasher: PathHasher) {
         let rings = map.rings
         self.init(
-            hasher: hasher, account: rings.account, container: rings.container, object: rings.object,
-            previous: map.previous)
+            version: map.version, hasher: hasher, account: rings.account, container: rings.container,
+            object: rings.object, previous: map.previous)
     }
 }

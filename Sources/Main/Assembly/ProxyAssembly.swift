@@ -9,10 +9,13 @@ import NIOPosix
 import Proxy
 import Ring
 import StorageWire
+import Synchronization
 
 /// The listener for clients and what answers behind it.
 final class ProxyAssembly: Sendable {
     let listener: HTTPListener
+    /// The rings of today and those that operations under way began with.
+    private let inUse: Mutex<[RingsInUse]>
     private let loops: [(eventLoop: any EventLoop, proxy: NIOLoopBound<ProxyLoop>)]
 
     init(
@@ -22,11 +25,13 @@ final class ProxyAssembly: Sendable {
     ) throws {
         let clock = WallClock.system
         let cluster = rings.cluster(nodes)
+        inUse = Mutex([RingsInUse(cluster: cluster, version: rings.version)])
         let users = try UserDirectory(
             store: directory.users(identity), clusterKey: identity.accessKey, now: UInt64(clock.seconds))
         let timestamps = TimestampSource(tieBreak: try RandomBytes.makeUInt64()) { clock.ticks }
         let api = SwiftAPI(
-            cluster: cluster, users: users, constraints: Constraints(), metrics: try ProxyMetrics(registry: registry),
+            cluster: rings.cluster(nodes), users: users, constraints: Constraints(),
+            metrics: try ProxyMetrics(registry: registry),
             logger: logger, timestamps: timestamps, version: Ringfort.version,
             seed: (
                 try RandomBytes.makeUInt64(), try RandomBytes.makeUInt64(), try RandomBytes.makeUInt64(),
@@ -64,8 +69,17 @@ final class ProxyAssembly: Sendable {
     /// Works with other rings from now on; operations under way keep theirs. Returns when every event loop has them.
     func use(_ rings: ClusterRings, nodes: any NodeDirectory) {
         let cluster = rings.cluster(nodes)
+        inUse.withLock { $0.append(RingsInUse(cluster: cluster, version: rings.version)) }
         for loop in loops {
             try? loop.eventLoop.submit { loop.proxy.value.cluster = cluster }.wait()
+        }
+    }
+
+    /// The version of the oldest rings that an operation under way began with, or of the newest.
+    var oldestRings: UInt64 {
+        inUse.withLock { inUse in
+            inUse.removeAll { $0.cluster == nil }
+            return inUse.map(\.version).min() ?? 0
         }
     }
 
@@ -73,6 +87,12 @@ final class ProxyAssembly: Sendable {
     func drain() {
         try? listener.drain(within: .seconds(28)).wait()
     }
+}
+
+/// Rings as long as anything uses them.
+private struct RingsInUse {
+    weak var cluster: Cluster?
+    var version: UInt64
 }
 
 extension ClusterRings {

@@ -63,17 +63,18 @@ final class StorageAssembly: Sendable {
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
         handler = NodeHandler(
             objects: objects, containers: containers, workers: NodeWorkers(registry, threads: workers), logs: logs,
-            names: Self.names(devices))
+            names: Self.names(devices), ringsVersion: { rings.now.version })
         updater = Updater(
             server: objects, eventLoop: group.next(), logger: logger,
             rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
             replicas: { rings.now.replicas(of: $0, container: $1) })
-        replicator = ObjectReplicator(server: objects, eventLoop: group.next(), logger: logger, interval: interval) {
-            [0: rings.now.object]
-        }
+        replicator = ObjectReplicator(
+            server: objects, eventLoop: group.next(), logger: logger, interval: interval,
+            ringsVersion: { rings.now.version }
+        ) { [0: rings.now.object] }
         tableReplicator = TableReplicator(
             server: containers, nodes: nodes, eventLoop: group.next(), logger: logger, interval: interval,
-            now: { Timestamp(ticks: WallClock.system.ticks) }
+            now: { Timestamp(ticks: WallClock.system.ticks) }, ringsVersion: { rings.now.version }
         ) {
             let rings = rings.now
             return [.account: rings.account, .container: rings.container]
@@ -93,6 +94,9 @@ final class StorageAssembly: Sendable {
         registry.add(updater.control)
         registry.add(replicator.control)
         registry.add(tableReplicator.control)
+        handler.replicators.withLock { [tableReplicator] in
+            $0 = Replicators(objects: replicator, tables: tableReplicator)
+        }
     }
 
     func register(on metrics: MetricsRegistry) throws {
@@ -238,8 +242,30 @@ final class StorageAssembly: Sendable {
     }
 }
 
+/// What moves data between the nodes.
+struct Replicators: Sendable {
+    var objects: ObjectReplicator
+    var tables: TableReplicator
+
+    private var isPaused: Bool { objects.control.settings.isPaused || tables.control.settings.isPaused }
+
+    /// The version of the rings for which both have left nothing to do for a device. What an operator holds settles nothing: he wants no partition to
+    /// move.
+    func settledVersion(_ device: UInt16) -> UInt64? {
+        guard !isPaused, let objects = objects.remainder(of: device).settledVersion,
+            let tables = tables.remainder(of: device).settledVersion
+        else { return nil }
+        return min(objects, tables)
+    }
+}
+
 /// Hands each request to the server that it is for.
 final class NodeHandler: StorageHandler {
+    /// Set once they are there.
+    let replicators = Mutex<Replicators?>(nil)
+    /// The oldest rings that an operation of the proxy uses; nil without a proxy.
+    let proxyRings = Mutex<(@Sendable () -> UInt64)?>(nil)
+    private let ringsVersion: @Sendable () -> UInt64
     private let objects: ObjectServer
     private let containers: ContainerServer
     private let workers: NodeWorkers
@@ -247,8 +273,9 @@ final class NodeHandler: StorageHandler {
 
     init(
         objects: ObjectServer, containers: ContainerServer, workers: NodeWorkers, logs: [UInt16: DeviceLog],
-        names: [UInt16: String]
+        names: [UInt16: String], ringsVersion: @escaping @Sendable () -> UInt64
     ) {
+        self.ringsVersion = ringsVersion
         self.objects = objects
         self.containers = containers
         self.workers = workers
@@ -284,12 +311,18 @@ final class NodeHandler: StorageHandler {
     func ended(_ call: ServerCall) { objects.ended(call) }
 
     func status() -> NodeStatus {
-        NodeStatus(devices: devices.withLock { $0.logs.keys.sorted() }.map { deviceStatus($0) })
+        let rings = ringsVersion()
+        let proxy = proxyRings.withLock { $0 }
+        return NodeStatus(
+            ringsVersion: min(rings, proxy?() ?? rings),
+            devices: devices.withLock { $0.logs.keys.sorted() }.map { deviceStatus($0) })
     }
 
     func deviceStatus(_ id: UInt16) -> DeviceStatus {
         let (log, name) = devices.withLock { ($0.logs[id], $0.names[id]) }
         let statistics = log?.statistics() ?? DeviceStatistics()
+        let replicators = replicators.withLock { $0 }
+        let left = replicators?.objects.remainder(of: id)
         return DeviceStatus(
             device: id, name: name ?? "",
             state: statistics.isReadOnly
@@ -299,12 +332,18 @@ final class NodeHandler: StorageHandler {
             garbageBytes: statistics.garbageBytes, queueDepth: Int64(statistics.queuedWrites),
             pendingUpdates: Int64((try? log?.pendingUpdates(limit: 10_000).count) ?? 0),
             quarantined: statistics.quarantined, commits: Int64(clamping: statistics.commits),
-            committedRecords: Int64(clamping: statistics.committedRecords))
+            committedRecords: Int64(clamping: statistics.committedRecords),
+            behindPartitions: Int64(log?.behindCount ?? 0), misplacedObjects: left?.misplacedObjects ?? 0,
+            misplacedBytes: left?.misplacedBytes ?? 0,
+            misplacedTables: replicators?.tables.remainder(of: id).misplacedTables ?? 0,
+            settledVersion: replicators?.settledVersion(id).map { Int64(clamping: $0) } ?? -1)
     }
 }
 
 /// The rings of a cluster, and what follows from them for a node's own workers.
 struct ClusterRings: Sendable {
+    /// Of the cluster map that they are from; 0 for files.
+    var version: UInt64 = 0
     var hasher: PathHasher
     var account: Ring
     var container: Ring

@@ -70,6 +70,20 @@ struct ClusterClient {
     }
 }
 
+extension ClusterClient {
+    /// The background workers of each node that can be reached, by node id.
+    func workers(_ map: ClusterMap) throws -> [String: [WorkerReport]] {
+        let asked = map.nodes.map {
+            ($0.id, client.begin(.workers, host: $0.host, port: $0.storagePort, timeout: .seconds(3)))
+        }
+        var workers: [String: [WorkerReport]] = [:]
+        for (id, reply) in asked {
+            if case .workers(let reports) = try reply.wait() { workers[id] = reports }
+        }
+        return workers
+    }
+}
+
 extension ChangeResult {
     /// What a command prints.
     func print(_ done: String, json: Bool) {
@@ -85,7 +99,7 @@ extension ChangeResult {
                 "\(waiting) partitions stayed: an earlier change has moved them, and their data may be under way.")
         }
         if left + waiting > 0 {
-            Swift.print("When all data has moved, `ringfort node rebalance --settled` goes on from here.")
+            Swift.print("They follow by themselves: `ringfort rebalance status --watch` shows how far it is.")
         }
     }
 }

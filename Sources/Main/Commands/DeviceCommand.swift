@@ -36,20 +36,28 @@ struct DeviceCommand: ParsableCommand {
         return device
     }
 
-    /// - Throws: `CommandError` when one of the devices has data, or its node can't say.
+    /// - Throws: `CommandError` when one of the devices has data that is not known to be elsewhere, or its node can't say.
     static func checkEmpty(_ devices: [MapDevice], _ map: ClusterMap, _ client: ClusterClient) throws {
-        let statuses = try client.statuses(map)
-        for device in devices {
-            let status = statuses[device.node]?.devices.first { Int($0.device) == device.id }
-            guard let status else {
+        let settling = Settling(map, statuses: try client.statuses(map))
+        for device in settling.devices where devices.contains(device.device) {
+            let name = "\(device.node.name)/\(device.device.name)"
+            guard let status = device.status else {
                 throw CommandError(
-                    "node \(map.node(device.node)?.name ?? "") does not say what device \(device.name) has: use --force if "
-                        + "it is lost")
+                    "node \(device.node.name) does not say what device \(device.device.name) has: use --force if it is lost"
+                )
             }
-            guard status.objects + status.rows == 0 else {
+            guard device.partitions == 0 else {
                 throw CommandError(
-                    "device \(device.name) still has \(status.objects) objects and \(status.rows) rows: drain it and wait, "
-                        + "or use --force")
+                    "device \(name) still has \(device.partitions) replicas of partitions: drain it and wait "
+                        + "(`ringfort rebalance status --watch`), or use --force if it is lost")
+            }
+            // Tables stay as copies when all their primaries have them; objects are given up.
+            let left = status.objects + status.misplacedTables + status.pendingUpdates
+            guard left == 0, device.isSettled else {
+                throw CommandError(
+                    "device \(name) still has \(status.objects) objects, \(status.misplacedTables) tables and "
+                        + "\(status.pendingUpdates) updates that may not be elsewhere yet: drain it and wait "
+                        + "(`ringfort rebalance status --watch`), or use --force if it is lost")
             }
         }
     }

@@ -47,8 +47,8 @@ struct NodeCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Move what a node's devices hold to others.",
             discussion: """
-                The node serves what it still has. Of each partition one replica moves at a time; if more of them are on the
-                node, run `ringfort node rebalance --settled` when the first have moved.
+                The node serves what it still has. Of each partition one replica moves at a time, and the next when that has
+                arrived; `ringfort rebalance status --watch` ends when all have.
 
                 Example: ringfort node drain --data ./data store-3
                 """)
@@ -92,8 +92,9 @@ struct NodeCommand: ParsableCommand {
             abstract: "Move what earlier changes could not move yet.",
             discussion: """
                 Of each partition one replica moves at a time, and then the partition rests for min_part_hours, since its
-                data has to follow. With --settled you say that all data is where it belongs, so that every partition may
-                move again; said too early, names can be missing until it is.
+                data has to follow; the cluster notices by itself when it has (`ringfort rebalance status`). With --settled
+                you say that all data is where it belongs, so that every partition may move again; said too early, names
+                can be missing until it is.
 
                 Examples:
                   ringfort node rebalance --data ./data

@@ -76,14 +76,16 @@ struct StatusCommand: ParsableCommand {
                 view.standing == nil ? "-" : "\(view.offset) s")
         }
         print(
-            "\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED")
+            "\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED  BEHIND  MISPLACED"
+        )
         for view in nodes {
             for device in view.status?.devices ?? [] {
                 print(
                     "\(view.node.name)/\(device.name)".padded(20), device.state.padded(10),
                     Self.size(device.freeBytes).padded(10), Self.size(device.totalBytes).padded(10),
                     "\(device.objects)".padded(10), "\(device.rows)".padded(10), "\(device.queueDepth)".padded(6),
-                    "\(device.pendingUpdates)".padded(8), "\(device.quarantined)")
+                    "\(device.pendingUpdates)".padded(8), "\(device.quarantined)".padded(12),
+                    "\(device.behindPartitions)".padded(7), "\(device.misplacedObjects)")
             }
         }
         for warning in warnings(nodes) { print("\nWarning: \(warning)") }
@@ -154,6 +156,11 @@ extension DeviceStatus {
             JSONMember("pending_updates", .integer(Int(pendingUpdates))),
             JSONMember("quarantined", .integer(Int(quarantined))), JSONMember("commits", .integer(Int(commits))),
             JSONMember("committed_records", .integer(Int(committedRecords))),
+            JSONMember("behind_partitions", .integer(Int(behindPartitions))),
+            JSONMember("misplaced_objects", .integer(Int(misplacedObjects))),
+            JSONMember("misplaced_bytes", .integer(Int(misplacedBytes))),
+            JSONMember("misplaced_tables", .integer(Int(misplacedTables))),
+            JSONMember("settled", settledVersion < 0 ? .null : .integer(Int(settledVersion))),
         ])
     }
 }

@@ -1,5 +1,7 @@
 import ArgumentParser
+import ClusterMap
 import Daemon
+import NIOCore
 import Ring
 import StorageWire
 
@@ -18,10 +20,12 @@ struct WorkersCommand: ParsableCommand {
               ringfort workers pause auditor --data ./data
               ringfort workers resume auditor --data ./data
               ringfort workers pace auditor 100000000 --data ./data
+              ringfort workers pause auditor --data ./data --all
             """,
         subcommands: [List.self, PauseWorkers.self, ResumeWorkers.self, Pace.self], defaultSubcommand: List.self)
 
-    struct Options: ParsableArguments {
+    /// Where a store is, and the form of the answer.
+    struct StoreOptions: ParsableArguments {
         @Option(help: "The data directory of the store.")
         var data: String
 
@@ -35,28 +39,86 @@ struct WorkersCommand: ParsableCommand {
             let node = try NodeFile.read(from: directory)
             let client = try NodeClient(identity: identity)
             defer { client.close() }
-            var workers: [WorkerReport] = []
-            for request in requests {
-                switch try client.ask(request, host: node.host, port: node.storagePort) {
-                case .workers(let some): workers += some
-                case .failed(let failure):
-                    throw CommandError(failure.detail.isEmpty ? "\(failure.reason)" : failure.detail)
-                default: throw CommandError("the store gave an answer that makes no sense")
-                }
+            let answers = try requests.map {
+                try WorkersCommand.reports(in: try client.ask($0, host: node.host, port: node.storagePort))
             }
-            show(workers)
+            WorkersCommand.show([(nil, answers.flatMap { $0 })], json: json)
         }
 
-        private func show(_ workers: [WorkerReport]) {
-            if json {
-                let value = JSONValue.object([JSONMember("workers", .array(workers.map(\.json)))])
-                return print(String(decoding: value.encoded, as: UTF8.self))
+        /// Asks several nodes of the cluster at once.
+        ///
+        /// - Parameter names: of nodes; all of them when there is none.
+        /// - Throws: `CommandError` with the nodes that did not do it, after those that did are shown.
+        func askNodes(_ requests: [StorageRequest], named names: [String]) throws {
+            let directory = ClusterDirectory(data)
+            let identity = try directory.open()
+            let client = ClusterClient(
+                client: try NodeClient(identity: identity), node: try NodeFile.read(from: directory))
+            defer { client.client.close() }
+            let map = try client.map()
+            if let name = names.first(where: { name in !map.nodes.contains { $0.name == name } }) {
+                throw CommandError(
+                    "there is no node \(name); there are \(map.nodes.map(\.name).joined(separator: ", "))")
             }
-            print("WORKER        STATE    DONE                  RATE          PACE          LEFT     ERRORS  DOING")
+            let asked = map.nodes.filter { names.isEmpty || names.contains($0.name) }.map { node in
+                (node, requests.map { client.client.begin($0, host: node.host, port: node.storagePort) })
+            }
+            var found: [(node: String?, workers: [WorkerReport])] = []
+            var failures: [String] = []
+            for (node, replies) in asked {
+                do {
+                    let workers = try replies.flatMap { try WorkersCommand.reports(in: try $0.wait()) }
+                    found.append((node.name, workers))
+                } catch { failures.append("\(node.name): \(error)") }
+            }
+            WorkersCommand.show(found, json: json)
+            guard failures.isEmpty else {
+                throw CommandError("not done on \(failures.joined(separator: "; "))")
+            }
+        }
+    }
+
+    struct Options: ParsableArguments {
+        @OptionGroup var store: StoreOptions
+
+        @Flag(help: "Of all nodes of the cluster.")
+        var all = false
+
+        @Option(help: "Of this node of the cluster; may be given more than once.")
+        var node: [String] = []
+
+        func validate() throws {
+            guard !all || node.isEmpty else { throw ValidationError("--all and --node don't go together") }
+        }
+
+        func ask(_ requests: [StorageRequest]) throws {
+            if all || !node.isEmpty { try store.askNodes(requests, named: node) } else { try store.ask(requests) }
+        }
+    }
+
+    private static func reports(in reply: StorageReply) throws -> [WorkerReport] {
+        switch reply {
+        case .workers(let workers): return workers
+        case .failed(let failure):
+            throw CommandError(failure.detail.isEmpty ? "\(failure.reason)" : failure.detail)
+        default: throw CommandError("the store gave an answer that makes no sense")
+        }
+    }
+
+    /// - Parameter found: workers with the node that they are of, nil when there is only one.
+    private static func show(_ found: [(node: String?, workers: [WorkerReport])], json: Bool) {
+        if json {
+            let workers = found.flatMap { node, workers in workers.map { $0.json(of: node) } }
+            let value = JSONValue.object([JSONMember("workers", .array(workers))])
+            return print(String(decoding: value.encoded, as: UTF8.self))
+        }
+        print("WORKER            STATE    DONE                  RATE          PACE          LEFT     ERRORS  DOING")
+        for (node, workers) in found {
+            if let node { print("\(node):") }
             for worker in workers {
                 let total = worker.total.map { " of \(worker.amount($0))" } ?? ""
                 print(
-                    worker.name.padded(13), worker.state.padded(8), (worker.amount(worker.done) + total).padded(21),
+                    worker.name.padded(17), worker.state.padded(8), (worker.amount(worker.done) + total).padded(21),
                     "\(worker.amount(worker.rate))/s".padded(13),
                     (worker.pace == 0 ? "no limit" : "\(worker.amount(worker.pace))/s").padded(13),
                     (worker.secondsLeft.map(WorkerReport.duration) ?? "-").padded(8), "\(worker.errors)".padded(7),
@@ -130,7 +192,7 @@ extension WorkerReport {
         unit == WorkerUnit.bytes.rawValue ? StatusCommand.size(value) : "\(value)"
     }
 
-    fileprivate static func duration(_ seconds: Int64) -> String {
+    static func duration(_ seconds: Int64) -> String {
         switch seconds {
         case ..<120: "\(seconds) s"
         case ..<7200: "\(seconds / 60) min"
@@ -139,15 +201,16 @@ extension WorkerReport {
         }
     }
 
-    fileprivate var json: JSONValue {
+    fileprivate func json(of node: String?) -> JSONValue {
         func number(_ value: Int64?) -> JSONValue { value.map { .integer(Int($0)) } ?? .null }
-        return .object([
-            JSONMember("name", .string(name)), JSONMember("state", .string(state)),
-            JSONMember("activity", .string(activity)), JSONMember("unit", .string(unit)),
-            JSONMember("done", number(done)), JSONMember("total", number(total)), JSONMember("rate", number(rate)),
-            JSONMember("seconds_left", number(secondsLeft)), JSONMember("pace", number(pace)),
-            JSONMember("errors", number(errors)), JSONMember("last_error", .string(lastError)),
-            JSONMember("last_pass", number(lastPass)),
-        ])
+        return .object(
+            (node.map { [JSONMember("node", .string($0))] } ?? []) + [
+                JSONMember("name", .string(name)), JSONMember("state", .string(state)),
+                JSONMember("activity", .string(activity)), JSONMember("unit", .string(unit)),
+                JSONMember("done", number(done)), JSONMember("total", number(total)), JSONMember("rate", number(rate)),
+                JSONMember("seconds_left", number(secondsLeft)), JSONMember("pace", number(pace)),
+                JSONMember("errors", number(errors)), JSONMember("last_error", .string(lastError)),
+                JSONMember("last_pass", number(lastPass)),
+            ])
     }
 }

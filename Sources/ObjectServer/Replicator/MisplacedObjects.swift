@@ -19,8 +19,14 @@ final class MisplacedObjects: @unchecked Sendable {
     private let eventLoop: any EventLoop
     /// Objects that all their primaries have, and that are gone from here.
     private(set) var evicted = 0
-    /// Objects that at least one primary did not take.
-    private(set) var left = 0
+    /// Objects that are still here: at first all, at the end those that at least one primary did not take.
+    private(set) var left: Int64 = 0
+    /// Of what was found at first.
+    private var found = StoredAmount()
+    /// Whether everything was looked at.
+    private(set) var isComplete = true
+    /// Told whenever some are gone.
+    private let progress: (MisplacedObjects) -> Void
 
     private static let timeout = TimeAmount.seconds(60)
     private static let page = 512
@@ -29,7 +35,7 @@ final class MisplacedObjects: @unchecked Sendable {
 
     init(
         device: UInt16, policy: UInt8, ring: Ring, log: DeviceLog, server: ObjectServer, control: WorkerControl,
-        on eventLoop: any EventLoop
+        on eventLoop: any EventLoop, progress: @escaping (MisplacedObjects) -> Void
     ) {
         self.device = device
         self.policy = policy
@@ -38,6 +44,12 @@ final class MisplacedObjects: @unchecked Sendable {
         self.server = server
         self.control = control
         self.eventLoop = eventLoop
+        self.progress = progress
+    }
+
+    /// Of those that are left, each as large as all were in the mean.
+    var leftBytes: Int64 {
+        found.objects == 0 ? 0 : Int64(Double(found.bytes) * min(1, Double(left) / Double(found.objects)))
     }
 
     /// On the event loop; never fails.
@@ -46,14 +58,26 @@ final class MisplacedObjects: @unchecked Sendable {
             let foreign = (0..<ring.partitionCount).filter { !ring.primaries(of: $0).contains(Int(device)) }
             let digests = try log.digests(
                 policy: policy, partPower: ring.partPower, partitions: foreign.map { UInt32($0) })
-            return zip(foreign, digests).filter { $0.1 != 0 }.map(\.0)
+            let partitions = zip(foreign, digests).filter { $0.1 != 0 }.map(\.0)
+            let amount = try log.amount(
+                policy: policy, partPower: ring.partPower, partitions: partitions.map { UInt32($0) })
+            return (partitions, amount)
         }
-        return found.flatMap { [self] partitions in
-            BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) {
+        return found.assumeIsolated().flatMap { [self] partitions, amount in
+            self.found = amount
+            left = amount.objects
+            progress(self)
+            return BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) {
                 [self] in
                 give(HashRange(partition: partitions[$0], partPower: ring.partPower), of: partitions[$0])
+                    .assumeIsolated().flatMapError { [self] _ in incomplete() }.nonisolated()
             }
-        }.flatMapError { [eventLoop] _ in eventLoop.makeSucceededVoidFuture() }
+        }.flatMapError { [self] _ in incomplete() }.nonisolated()
+    }
+
+    private func incomplete() -> EventLoopFuture<Void> {
+        isComplete = false
+        return eventLoop.makeSucceededVoidFuture()
     }
 
     private func give(_ range: HashRange, of partition: Int) -> EventLoopFuture<Void> {
@@ -85,7 +109,6 @@ final class MisplacedObjects: @unchecked Sendable {
         }
         return held.flatMap { [self] held in
             _ = control.step(Int64(held.count))
-            left += versions.count - held.count
             return evict(versions.filter { held.contains($0.hash) })
         }
     }
@@ -126,7 +149,10 @@ final class MisplacedObjects: @unchecked Sendable {
             return write.promise.futureResult
         }
         return EventLoopFuture.whenAllSucceed(outcomes, on: eventLoop).map { [self] outcomes in
-            evicted += outcomes.count { $0 }
+            let gone = outcomes.count { $0 }
+            evicted += gone
+            left = max(0, left - Int64(gone))
+            progress(self)
         }
     }
 }

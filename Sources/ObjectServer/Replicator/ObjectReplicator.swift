@@ -31,10 +31,21 @@ package final class ObjectReplicator: @unchecked Sendable {
         package init() {}
     }
 
+    /// What is left to do for one device.
+    package struct Remainder: Equatable, Sendable {
+        /// Objects that do not belong on the device and are still there, as the pass under way or the last one knows them; tombstones too.
+        package var misplacedObjects: Int64 = 0
+        /// Their bytes, as `DeviceLog.amount` counts them.
+        package var misplacedBytes: Int64 = 0
+        /// The version of the rings for which the last pass has left nothing to do; nil when something was left.
+        package var settledVersion: UInt64?
+    }
+
     private let server: ObjectServer
     private let eventLoop: any EventLoop
     private let logger: Logger
     private let rings: @Sendable () -> [UInt8: Ring]
+    private let ringsVersion: @Sendable () -> UInt64
     let fetcher: ObjectFetcher
     /// Objects that are fetched, and objects that are given away.
     package let control = WorkerControl(name: "object-replicator", unit: .objects)
@@ -46,23 +57,31 @@ package final class ObjectReplicator: @unchecked Sendable {
     private var current = Figures()
     private var waiting: [EventLoopPromise<Void>] = []
     private let shared = Mutex(Figures())
+    private let remainders = Mutex<[UInt16: Remainder]>([:])
+    /// Devices for which the pass under way has left something.
+    private var unfinished: Set<UInt16> = []
 
     /// - Parameters:
+    ///   - ringsVersion: never newer than what `rings` answers next.
     ///   - rings: the object rings of today by their policies; asked at the beginning of each pass.
     ///   - interval: from the end of a pass to the next one.
     package init(
         server: ObjectServer, eventLoop: any EventLoop, logger: Logger, interval: TimeAmount = .seconds(30),
-        rings: @escaping @Sendable () -> [UInt8: Ring]
+        ringsVersion: @escaping @Sendable () -> UInt64 = { 0 }, rings: @escaping @Sendable () -> [UInt8: Ring]
     ) {
         self.server = server
         self.eventLoop = eventLoop
         self.logger = logger
         self.interval = interval
         self.rings = rings
+        self.ringsVersion = ringsVersion
         fetcher = ObjectFetcher(server, on: eventLoop)
     }
 
     package var figures: Figures { shared.withLock { $0 } }
+
+    /// What is left to do for a device; one that no pass has seen is not settled.
+    package func remainder(of device: UInt16) -> Remainder { remainders.withLock { $0[device] } ?? Remainder() }
 
     /// - Parameter delay: until the first pass begins.
     package func start(after delay: TimeAmount = .seconds(2)) {
@@ -113,25 +132,40 @@ package final class ObjectReplicator: @unchecked Sendable {
         current.differingPartitions = 0
         current.misplacedObjects = 0
         current.isComplete = true
+        unfinished = []
         control.beginPass(total: nil)
+        let version = ringsVersion()
         let rings = rings()
-        let work = server.devices.keys.sorted().flatMap { device in
+        let devices = server.devices.keys.sorted()
+        let work = devices.flatMap { device in
             rings.keys.sorted().map { (device: device, policy: $0) }
         }
         BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
             let (device, policy) = work[index]
             guard let ring = rings[policy], let log = server.devices[device], !isStopped else {
+                unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             return compare(device, log, policy, ring).flatMap { [self] in giveAway(device, log, policy, ring) }
         }.whenComplete { [self] _ in
             isRunning = false
             current.passes += 1
+            noteEnd(of: devices, version)
             control.endPass()
             publish()
             for promise in promises { promise.succeed() }
             schedule(in: isWantedAgain ? .zero : interval)
             isWantedAgain = false
+        }
+    }
+
+    private func noteEnd(of devices: [UInt16], _ version: UInt64) {
+        remainders.withLock { remainders in
+            remainders = remainders.filter { devices.contains($0.key) }
+            for device in devices {
+                remainders[device, default: Remainder()].settledVersion =
+                    unfinished.contains(device) ? nil : version
+            }
         }
     }
 
@@ -171,6 +205,7 @@ package final class ObjectReplicator: @unchecked Sendable {
             let isSuccessor = shared.allSatisfy { behind[$0] == .some(.some(other)) }
             guard let node = server.nodes.node(ofDevice: other) else {
                 current.isComplete = false
+                unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             let comparison = PairComparison(
@@ -189,6 +224,7 @@ package final class ObjectReplicator: @unchecked Sendable {
                     }
                 }
                 current.differingPartitions += Int64(comparison.differingPartitions)
+                if !comparison.unsettled.isEmpty { unfinished.insert(device) }
                 if !comparison.unsettled.isEmpty || comparison.differingPartitions > 0 { current.isComplete = false }
                 publish()
             }.nonisolated()
@@ -227,11 +263,20 @@ package final class ObjectReplicator: @unchecked Sendable {
     ) -> EventLoopFuture<Void> {
         control.note(activity: "gives away what does not belong on device \(device)")
         let misplaced = MisplacedObjects(
-            device: device, policy: policy, ring: ring, log: log, server: server, control: control, on: eventLoop)
+            device: device, policy: policy, ring: ring, log: log, server: server, control: control, on: eventLoop
+        ) { [self] misplaced in
+            remainders.withLock {
+                $0[device, default: Remainder()].misplacedObjects = misplaced.left
+                $0[device, default: Remainder()].misplacedBytes = misplaced.leftBytes
+            }
+        }
         return misplaced.run().map { [self] in
             current.evictedObjects += Int64(misplaced.evicted)
-            current.misplacedObjects += Int64(misplaced.left)
-            if misplaced.left > 0 { current.isComplete = false }
+            current.misplacedObjects += misplaced.left
+            if misplaced.left > 0 || !misplaced.isComplete {
+                current.isComplete = false
+                unfinished.insert(device)
+            }
             publish()
         }
     }

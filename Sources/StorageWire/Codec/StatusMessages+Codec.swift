@@ -20,11 +20,13 @@ extension NodeStatus {
     private static let maximumDevices = 4096
 
     func encode(into buffer: inout ByteBuffer) {
+        buffer.writeInteger(ringsVersion)
         buffer.writeInteger(UInt16(clamping: devices.count))
         for device in devices { device.encode(into: &buffer) }
     }
 
     init(from reader: inout WireReader) throws(WireError) {
+        ringsVersion = try reader.integer()
         let count = try reader.count(limit: Self.maximumDevices, size: DeviceStatus.smallestSize)
         devices = []
         devices.reserveCapacity(count)
@@ -34,8 +36,8 @@ extension NodeStatus {
 
 extension DeviceStatus {
     private static let maximumText = 255
-    /// Device, two empty texts, twelve numbers.
-    static let smallestSize = 2 + 2 + 2 + 12 * 8
+    /// Device, two empty texts, seventeen numbers.
+    static let smallestSize = 2 + 2 + 2 + 17 * 8
 
     func encode(into buffer: inout ByteBuffer) {
         buffer.writeInteger(device)
@@ -43,6 +45,8 @@ extension DeviceStatus {
         buffer.write(state, limit: Self.maximumText)
         buffer.writeMultipleIntegers(totalBytes, freeBytes, objects, tombstones, rows, liveBytes)
         buffer.writeMultipleIntegers(garbageBytes, queueDepth, pendingUpdates, quarantined, commits, committedRecords)
+        buffer.writeMultipleIntegers(
+            behindPartitions, misplacedObjects, misplacedBytes, misplacedTables, settledVersion)
     }
 
     init(from reader: inout WireReader) throws(WireError) {
@@ -61,5 +65,10 @@ extension DeviceStatus {
         quarantined = try reader.integer()
         commits = try reader.integer()
         committedRecords = try reader.integer()
+        behindPartitions = try reader.integer()
+        misplacedObjects = try reader.integer()
+        misplacedBytes = try reader.integer()
+        misplacedTables = try reader.integer()
+        settledVersion = try reader.integer()
     }
 }

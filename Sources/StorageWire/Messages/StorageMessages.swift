@@ -135,11 +135,23 @@ package struct DeviceStatus: Equatable, Sendable {
     /// Group commits and the records in them since the start.
     package var commits: Int64
     package var committedRecords: Int64
+    /// Partitions of all rings in which the device is behind.
+    package var behindPartitions: Int64
+    /// Objects, tombstones too, that do not belong on the device and that not all their primaries are known to have.
+    package var misplacedObjects: Int64
+    /// Their bytes on the disk; an estimate where many of them are large.
+    package var misplacedBytes: Int64
+    /// Containers and accounts that do not belong on the device and that not all their primaries are known to have.
+    package var misplacedTables: Int64
+    /// The version of the rings for which the last passes of both replicators have left nothing to do for the device; -1: something was left, or no
+    /// pass is over yet, or an operator holds a replicator.
+    package var settledVersion: Int64
 
     package init(
         device: UInt16, name: String, state: String, totalBytes: Int64, freeBytes: Int64, objects: Int64,
         tombstones: Int64, rows: Int64, liveBytes: Int64, garbageBytes: Int64, queueDepth: Int64,
-        pendingUpdates: Int64, quarantined: Int64, commits: Int64, committedRecords: Int64
+        pendingUpdates: Int64, quarantined: Int64, commits: Int64, committedRecords: Int64, behindPartitions: Int64,
+        misplacedObjects: Int64, misplacedBytes: Int64, misplacedTables: Int64, settledVersion: Int64
     ) {
         self.device = device
         self.name = name
@@ -156,12 +168,23 @@ package struct DeviceStatus: Equatable, Sendable {
         self.quarantined = quarantined
         self.commits = commits
         self.committedRecords = committedRecords
+        self.behindPartitions = behindPartitions
+        self.misplacedObjects = misplacedObjects
+        self.misplacedBytes = misplacedBytes
+        self.misplacedTables = misplacedTables
+        self.settledVersion = settledVersion
     }
 }
 
 /// All devices of a node.
 package struct NodeStatus: Equatable, Sendable {
+    /// The version of the oldest rings with which anything on the node still works: that of its cluster map, when it has followed that and no
+    /// operation of its proxy is older. 0 where rings are files.
+    package var ringsVersion: UInt64
     package var devices: [DeviceStatus]
 
-    package init(devices: [DeviceStatus]) { self.devices = devices }
+    package init(ringsVersion: UInt64, devices: [DeviceStatus]) {
+        self.ringsVersion = ringsVersion
+        self.devices = devices
+    }
 }
