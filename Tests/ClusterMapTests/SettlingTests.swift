@@ -21,7 +21,7 @@ struct SettlingTests {
     @Test func allIsSettledWhenEveryDeviceIs() throws {
         let settling = Settling(try ClusterMapTests.pair(), statuses: Self.settled)
         #expect(settling.isSettled)
-        #expect(settling.devices.allSatisfy(\.isSettled))
+        #expect(settling.devices.map(\.isSettled) == [Bool](repeating: true, count: 5))
         #expect(settling.devices.map(\.partitions).reduce(0, +) == 3 * 3 * 128)
         // The rings before are still kept.
         #expect(!settling.isDone)
@@ -39,10 +39,11 @@ struct SettlingTests {
         #expect(Settling(map, statuses: alone).isSettled)
     }
 
-    @Test(arguments: [
-        \DeviceStatus.behindPartitions, \.misplacedObjects, \.misplacedTables, \.settledVersion,
-    ])
-    func whatIsLeftOnOneDeviceIsNamed(_ figure: WritableKeyPath<DeviceStatus, Int64>) throws {
+    @Test(
+        arguments: [
+            \DeviceStatus.behindPartitions, \.misplacedObjects, \.misplacedTables, \.settledVersion,
+        ] as [any WritableKeyPath<DeviceStatus, Int64> & Sendable])
+    func whatIsLeftOnOneDeviceIsNamed(_ figure: any WritableKeyPath<DeviceStatus, Int64> & Sendable) throws {
         var statuses = Self.settled
         statuses[ClusterMapTests.first]?.devices[2][keyPath: figure] = 1
         let settling = Settling(try ClusterMapTests.pair(), statuses: statuses)

@@ -147,7 +147,7 @@ private final class TableNodes: NodeDirectory {
             let replicator = TableReplicator(
                 server: server, nodes: self, eventLoop: group.next(), logger: Self.logger, interval: .hours(1),
                 now: { Timestamp(ticks: Self.now) }
-            ) { [ring] in [.container: ring] }
+            ) { [ring] in [.account: ring, .container: ring] }
             replicator.start(after: .hours(1))
             replicators.append(replicator)
         }

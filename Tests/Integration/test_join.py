@@ -74,7 +74,11 @@ class JoinTestCase(unittest.TestCase):
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-join-"))
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
         self.nodes = [self.node("one")]
+        self.prepare(self.nodes[0])
         self.nodes[0].up(*self.options)
+
+    def prepare(self, first):
+        """Before the first node makes its store."""
 
     def node(self, name):
         node = Node(self.scratch, name, self.nodes[0] if getattr(self, "nodes", None) else None)

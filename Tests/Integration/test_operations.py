@@ -9,12 +9,12 @@ import unittest
 
 from ringfort import ROOT, ringfort
 from test_join import Node
+from test_rebalance import make_builders
 
 PAGE = ROOT / "Documentation/operations.md"
 OBJECTS = 40
 # The clusters of the page would wait for half a minute between two comparisons.
 REPLICATE = ["--replicate-every", "1"]
-# `up` and `join` of the page, without where they listen and what this test adds.
 WATCH_SECONDS = 60
 
 
@@ -54,7 +54,9 @@ class OperationsTests(unittest.TestCase):
         match words:
             case ["ringfort", "up", *_]:
                 self.assertIn("--listen", words)
-                self.nodes[machine] = self.node(machine).up(*REPLICATE)
+                node = self.nodes[machine] = self.node(machine)
+                make_builders(node.data)
+                node.up(*REPLICATE)
                 self.upload()
             case ["ringfort", "join", url, "--token", "TOKEN", *_]:
                 self.assertEqual(url, "http://10.0.0.1:8080")

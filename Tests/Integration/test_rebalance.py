@@ -16,6 +16,7 @@ from ringfort import ringfort, ringfort_json
 from test_join import JoinTestCase
 
 OBJECTS = 300
+PART_POWER = 10
 SIZES = [0, 1, 4096, 50_000, 300_000, 700_000]
 REPLICATE = ["--replicate-every", "1"]
 # What moves compared with what has to.
@@ -29,6 +30,19 @@ def body(number):
 
 def path(number):
     return f"/c{number % 3}/o{number:04}"
+
+
+def make_builders(data):
+    """Rings that a store is made from: smaller ones than its own, which a slow machine takes seconds for."""
+    data.mkdir()
+    for name in ("account", "container", "object"):
+        builder = data / f"{name}.builder"
+        ringfort("ring", "create", builder, "--part-power", PART_POWER, "--replicas", 3, "--min-part-hours", 1)
+        for zone in range(1, 5):
+            place = ["--zone", zone, "--ip", "127.0.0.1", "--port", 6200, "--device", f"d{zone}", "--weight", 100]
+            ringfort("ring", "add", builder, *place)
+        ringfort("ring", "rebalance", builder)
+        (data / f"{name}.ring.gz").unlink()
 
 
 def assignment(data):
@@ -63,6 +77,9 @@ def moves(before, after):
 
 class RebalanceTestCase(JoinTestCase):
     options = REPLICATE
+
+    def prepare(self, first):
+        make_builders(first.data)
 
     def watch(self, node=None):
         """Follows until all is settled; the reports on the way."""
