@@ -3,10 +3,10 @@ DATA ?= ./data
 # Every target may import only what Package.swift says, which keeps the floors apart.
 CHECKS := --explicit-target-dependency-import-check error
 
-# For the programs behind `bench` and `bench-peers`.
+# For the programs behind `bench`, `bench-peers` and `bench-cluster`.
 ARGS ?=
 
-.PHONY: run test build unit integration format lint bench bench-peers
+.PHONY: run test build unit integration format lint bench bench-peers bench-cluster
 
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
 run:
@@ -47,6 +47,12 @@ bench:
 	scripts/install-dependencies build
 	swift build -c release --product ringfort-bench $(CHECKS)
 	.build/release/ringfort-bench $(ARGS)
+
+# Three storage processes and two proxies against all in one process; healing and audit. `make bench-cluster ARGS="--quick"`.
+bench-cluster:
+	scripts/install-dependencies peers
+	swift build -c release --product ringfort
+	/usr/bin/python3 benchmarks/Cluster/bench.py $(ARGS)
 
 # Ringfort, OpenStack Swift and nginx in turn under the same load. `make bench-peers ARGS="--quick --only ringfort,nginx"`.
 bench-peers:

@@ -61,6 +61,12 @@ package struct ObjectHead: Equatable, Sendable {
         }
     }
 
+    /// When an object with this encoded head ceases to be; 0 for never, and for what is no head. Reads nothing else.
+    package static func deleteAt(of encoded: ByteBuffer) -> Int64 {
+        let place = encoded.readerIndex + MemoryLayout<UInt8>.size + MemoryLayout<Int64>.size
+        return encoded.getInteger(at: place) ?? 0
+    }
+
     package func encoded() -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(64 + account.count + container.count + object.count + contentType.count)

@@ -12,16 +12,16 @@ PART_POWER = 8
 
 
 class Cluster:
-    """Storage processes with one device each, and a proxy."""
+    """Storage processes with one device each, and proxies."""
 
-    def __init__(self, nodes=3, replicate_every=30):
+    def __init__(self, nodes=3, replicate_every=30, proxies=1):
         self.replicate_every = replicate_every
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-cluster-"))
         self.shared = self.scratch / "cluster"
-        self.ports, self.proxy_port = [free_port() for _ in range(nodes)], free_port()
+        self.ports = [free_port() for _ in range(nodes)]
         self.storage = [self._storage(number) for number in range(nodes)]
-        proxy = ["proxy", "--data", self.shared, "--listen", "127.0.0.1", "--port", self.proxy_port]
-        self.proxy = Process(proxy, self.scratch, "proxy")
+        self.proxies = [self._proxy(number) for number in range(proxies)]
+        self.proxy = self.proxies[0]
 
     def _storage(self, number):
         data = self.scratch / f"node{number}"
@@ -40,6 +40,15 @@ class Cluster:
         ]
         return Process(arguments, self.scratch, f"storage{number}")
 
+    def _proxy(self, number):
+        port = free_port()
+        # One process owns a directory: each further proxy has a copy, as on a machine of its own.
+        data = self.shared if number == 0 else self.scratch / f"cluster{number}"
+        arguments = ["proxy", "--data", data, "--listen", "127.0.0.1", "--port", port]
+        process = Process(arguments, self.scratch, f"proxy{number}")
+        process.port, process.data = port, data
+        return process
+
     def create(self):
         """What an operator gives to every node: rings, the secrets of the cluster, the users."""
         self.shared.mkdir()
@@ -55,14 +64,16 @@ class Cluster:
 
     def start(self):
         self.create()
-        for process in (*self.storage, self.proxy):
+        for proxy in self.proxies[1:]:
+            shutil.copytree(self.shared, proxy.data)
+        for process in (*self.storage, *self.proxies):
             process.start()
         return self
 
     def client(self):
-        return Client(self.proxy_port, "admin:admin", self.key)
+        return Client(self.proxy.port, "admin:admin", self.key)
 
     def remove(self):
-        for process in (self.proxy, *self.storage):
+        for process in (*self.proxies, *self.storage):
             process.kill()
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -16,6 +16,7 @@ final class ReplicaCluster: Sendable {
     let logs: [UInt16: DeviceLog]
     let files: [UInt16: FaultyFileSystem]
     let replicators: [UInt16: ObjectReplicator]
+    private let servers: [UInt16: ObjectServer]
     private let nodes = Nodes()
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let workers = NIOThreadPool(numberOfThreads: 2)
@@ -27,6 +28,7 @@ final class ReplicaCluster: Sendable {
         var logs: [UInt16: DeviceLog] = [:]
         var files: [UInt16: FaultyFileSystem] = [:]
         var replicators: [UInt16: ObjectReplicator] = [:]
+        var servers: [UInt16: ObjectServer] = [:]
         for device in 0..<UInt16(devices) {
             let fileSystem = FaultyFileSystem(seed: UInt64(device))
             let log = try Self.open(device, fileSystem, isNewcomer: newcomers.contains(device))
@@ -37,6 +39,7 @@ final class ReplicaCluster: Sendable {
                 devices: [device: log], nodes: nodes, workers: workers, sinks: EventLoopSinks(), logger: Self.logger)
             nodes.all.withLock { $0[device] = LocalNode(handler: server) }
             logs[device] = log
+            servers[device] = server
             files[device] = fileSystem
             replicators[device] = ObjectReplicator(
                 server: server, eventLoop: group.next(), logger: Self.logger, interval: .hours(1)
@@ -45,6 +48,7 @@ final class ReplicaCluster: Sendable {
         self.logs = logs
         self.files = files
         self.replicators = replicators
+        self.servers = servers
         for replicator in replicators.values { replicator.start(after: .hours(1)) }
     }
 
@@ -74,6 +78,27 @@ final class ReplicaCluster: Sendable {
     /// One pass of every node.
     func runPasses() async throws {
         for (_, replicator) in replicators.sorted(by: { $0.key < $1.key }) { try await replicator.runPass().get() }
+    }
+
+    /// An expirer of a device's node, with passes of 30 seconds, that believes it is this second.
+    func expirer(_ device: UInt16, at seconds: Int64) -> Expirer {
+        Expirer(
+            server: servers[device]!, eventLoop: group.next(), logger: Self.logger, now: { seconds },
+            rings: { [nodes] in nodes.ring.withLock { $0.map { [0: $0] } ?? [:] } },
+            rowTarget: { RowTarget(device: $1, container: PathHash(high: 0, low: 0)) },
+            replicas: { [nodes] hash, _ in
+                nodes.ring.withLock { $0!.primaries(of: hash).deviceIDs }.map {
+                    ObjectReplica(device: $0, container: $0)
+                }
+            })
+    }
+
+    /// The answer of a device to anything.
+    func ask(_ request: StorageRequest, on device: UInt16) async throws -> StorageReply {
+        let loop = group.next()
+        return try await loop.flatSubmit { [nodes] in
+            nodes.all.withLock { $0[device]! }.ask(request, within: .seconds(5), on: loop)
+        }.get()
     }
 
     /// The answer of a device to a read.

@@ -61,6 +61,28 @@ struct HostileNetworkTests {
         }
     }
 
+    /// Long before a deadline, however slow the calls are that it answers.
+    @Test func aPeerThatFallsSilentIsDownUntilItIsBack() async throws {
+        var limits = WireLimits()
+        limits.silence = .milliseconds(300)
+        try await with(limits) { node, relay, loopback in
+            let loop = loopback.loop
+            guard case .notEmpty = await node.ask(Fixture.slow(700), on: loop) else { throw Unexpected(.absent) }
+            relay.fault.withLock { $0.isSilent = true }
+            let start = ContinuousClock.now
+            #expect(await node.ask(.status, within: .seconds(20), on: loop).failure == .unreachable)
+            #expect(ContinuousClock.now - start < .seconds(5))
+            #expect(await node.ask(.status, within: .seconds(20), on: loop).failure == .unreachable)
+            relay.fault.withLock { $0.isSilent = false }
+            var attempts = 0
+            while await node.ask(.status, on: loop).failure == .unreachable, attempts < 1000 {
+                attempts += 1
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(attempts < 1000)
+        }
+    }
+
     @Test func aServerStopsReadingFromAPeerThatTakesNothing() async throws {
         try await with(WireLimits()) { node, relay, loopback in
             let loop = loopback.loop

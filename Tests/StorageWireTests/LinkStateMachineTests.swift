@@ -31,6 +31,18 @@ struct LinkStateMachineTests {
         #expect(Self.lost(&link) == .milliseconds(100))
     }
 
+    /// Whose process hangs takes connections but answers nothing: no call waits for the next one.
+    @Test func aPeerThatFellSilentIsDown() {
+        var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .seconds(3))
+        _ = link.call()
+        link.established()
+        #expect(Self.lost(&link, isSilent: true) == .milliseconds(100))
+        #expect(Self.call(&link) == .failUnreachable)
+        #expect(Self.probe(&link))
+        link.established()
+        #expect(Self.call(&link) == .send)
+    }
+
     @Test func nothingHappensAfterTheEnd() {
         var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .seconds(3))
         _ = link.call()
@@ -43,6 +55,8 @@ struct LinkStateMachineTests {
 
     // The macros take no mutating calls.
     private static func call(_ link: inout LinkStateMachine) -> LinkStateMachine.CallAction { link.call() }
-    private static func lost(_ link: inout LinkStateMachine) -> TimeAmount? { link.lost() }
+    private static func lost(_ link: inout LinkStateMachine, isSilent: Bool = false) -> TimeAmount? {
+        link.lost(isSilent: isSilent)
+    }
     private static func probe(_ link: inout LinkStateMachine) -> Bool { link.probe() }
 }

@@ -17,6 +17,8 @@ package enum TableKind: UInt8, Hashable, Sendable, CaseIterable {
     case container = 1
     /// The rows are the containers of an account.
     case account = 2
+    /// Of the device itself: the rows tell which of its objects cease to be, and when.
+    case expiry = 3
 }
 
 /// Which listing: a container or an account.

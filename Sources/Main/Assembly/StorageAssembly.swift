@@ -23,6 +23,7 @@ final class StorageAssembly: Sendable {
     private let reporter: AccountReporter
     private let replicator: ObjectReplicator
     private let tableReplicator: TableReplicator
+    private let expirer: Expirer
     private let registry: WorkerRegistry
     private let auditor: Auditor
 
@@ -79,6 +80,11 @@ final class StorageAssembly: Sendable {
             let rings = rings.now
             return [.account: rings.account, .container: rings.container]
         }
+        expirer = Expirer(
+            server: objects, eventLoop: group.next(), logger: logger, interval: interval,
+            now: { WallClock.system.seconds }, rings: { [0: rings.now.object] },
+            rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
+            replicas: { rings.now.replicas(of: $0, container: $1) })
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.now.accountTarget(of: $0, table: $1)
         }
@@ -97,6 +103,7 @@ final class StorageAssembly: Sendable {
         handler.replicators.withLock { [tableReplicator] in
             $0 = Replicators(objects: replicator, tables: tableReplicator)
         }
+        registry.add(expirer.control)
     }
 
     func register(on metrics: MetricsRegistry) throws {
@@ -110,6 +117,7 @@ final class StorageAssembly: Sendable {
         reporter.start()
         replicator.start()
         tableReplicator.start()
+        expirer.start()
         try auditor.start()
         return updater.start()
     }
@@ -118,6 +126,7 @@ final class StorageAssembly: Sendable {
     func close() {
         replicator.stop()
         tableReplicator.stop()
+        expirer.stop()
         registry.stop()
         auditor.stop()
         updater.stop()

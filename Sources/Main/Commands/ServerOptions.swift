@@ -45,7 +45,11 @@ func checkPort(_ port: Int, _ name: String) throws {
 
 /// What every process with devices takes.
 struct ReplicationOptions: ParsableArguments {
-    @Option(help: "Seconds between two comparisons of the devices here with their replicas.")
+    @Option(
+        help: """
+            Seconds between two comparisons of the devices here with their replicas, and between two looks for objects that \
+            have expired.
+            """)
     var replicateEvery = 30.0
 
     func validate() throws {

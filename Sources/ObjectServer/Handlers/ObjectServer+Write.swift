@@ -5,8 +5,10 @@ import StorageWire
 extension ObjectServer {
     func put(_ put: PutObject, call: ServerCall) {
         guard let log = device(put.address, row: put.row, call: call) else { return }
+        let key = ObjectKey(policy: put.address.policy, hash: put.address.hash)
+        ExpiryIndex.note(put.head, of: key, timestamp: put.timestamp.rawValue, in: log, self, on: call.eventLoop)
         let write = Write.put(
-            ObjectKey(policy: put.address.policy, hash: put.address.hash), timestamp: put.timestamp.rawValue,
+            key, timestamp: put.timestamp.rawValue,
             metadata: put.head, body: .inline(put.body), condition: put.condition == .ifAbsent ? .ifAbsent : .none)
         submit(
             write, to: log, call: call, timestamp: put.timestamp, row: put.row,
@@ -34,9 +36,10 @@ extension ObjectServer {
 
     func update(_ update: UpdateObject, call: ServerCall) {
         guard let log = device(update.address, row: update.row, call: call) else { return }
+        let key = ObjectKey(policy: update.address.policy, hash: update.address.hash)
+        ExpiryIndex.note(update.head, of: key, timestamp: update.timestamp.rawValue, in: log, self, on: call.eventLoop)
         let write = Write.updateMetadata(
-            ObjectKey(policy: update.address.policy, hash: update.address.hash),
-            timestamp: update.timestamp.rawValue, baseDataTimestamp: update.base.rawValue, metadata: update.head)
+            key, timestamp: update.timestamp.rawValue, baseDataTimestamp: update.base.rawValue, metadata: update.head)
         submit(
             write, to: log, call: call, timestamp: update.timestamp, row: update.row,
             source: .head(update.head, policy: update.address.policy))

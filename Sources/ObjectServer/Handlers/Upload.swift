@@ -173,8 +173,11 @@ final class Upload: @unchecked Sendable {
             commits.removeFirst()
             return work()
         }
+        let key = ObjectKey(policy: address.policy, hash: address.hash)
+        ExpiryIndex.note(
+            commit.head, of: key, timestamp: commit.timestamp.rawValue, in: log, server, on: call.eventLoop)
         let write = Write.put(
-            ObjectKey(policy: address.policy, hash: address.hash), timestamp: commit.timestamp.rawValue,
+            key, timestamp: commit.timestamp.rawValue,
             metadata: commit.head, body: .blob(blob), condition: commit.condition == .ifAbsent ? .ifAbsent : .none)
         let completion = ObjectWrite(
             server: server, log: log, call: call, timestamp: commit.timestamp,

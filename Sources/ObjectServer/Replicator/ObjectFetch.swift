@@ -19,6 +19,7 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
     let sink: any CompletionSink
     private let log: DeviceLog
     private let key: ObjectKey
+    private let server: ObjectServer
     private let workers: NIOThreadPool
     private let eventLoop: any EventLoop
     private let promise: EventLoopPromise<Outcome>
@@ -34,6 +35,7 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
     init(_ key: ObjectKey, to log: DeviceLog, server: ObjectServer, on eventLoop: any EventLoop) {
         self.key = key
         self.log = log
+        self.server = server
         workers = server.workers
         sink = server.sinks.sink(for: eventLoop)
         self.eventLoop = eventLoop
@@ -127,6 +129,8 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
 
     private func submit(_ body: WriteBody) {
         guard let object else { return }
+        ExpiryIndex.note(
+            object.head, of: key, timestamp: object.timestamp.rawValue, in: log, server, on: eventLoop)
         log.submit(
             .restore(
                 key, timestamp: object.timestamp.rawValue, dataTimestamp: object.dataTimestamp.rawValue,

@@ -12,6 +12,13 @@ package final class ProxyLoop {
     package let workers: NIOThreadPool
     package let deadlines = DeadlineQueue()
     package let limits: StoreLimits
+    /// Of the objects' replicas, and of those of containers and accounts; pages of listings apart, which take longer.
+    package var objectTimes = ResponseTimes()
+    package var tableTimes = ResponseTimes()
+    package var listingTimes = ResponseTimes()
+    /// Reads that another replica joins when they take too long.
+    private let impatient = DeadlineQueue()
+    private var isWatchingPatience = false
     private var sweeper: RepeatedTask?
 
     package init(
@@ -30,6 +37,25 @@ package final class ProxyLoop {
         sweeper = eventLoop.scheduleRepeatedTask(initialDelay: limits.sweepInterval, delay: limits.sweepInterval) {
             [bound = NIOLoopBound(self, eventLoop: eventLoop)] _ in
             bound.value.deadlines.sweep(now: .now())
+        }
+    }
+
+    /// Has `entry` told, by `expired`, when `time` has passed: it may be told up to `StoreLimits.patienceInterval` later.
+    package func watch(_ entry: DeadlineQueue.Entry, for time: TimeAmount) {
+        impatient.add(entry, deadline: .now() + time)
+        watchPatience()
+    }
+
+    package func unwatch(_ entry: DeadlineQueue.Entry) { impatient.remove(entry) }
+
+    /// A timer only while somebody waits.
+    private func watchPatience() {
+        guard !isWatchingPatience, !impatient.isEmpty else { return }
+        isWatchingPatience = true
+        eventLoop.assumeIsolated().scheduleTask(in: limits.patienceInterval) { [self] in
+            isWatchingPatience = false
+            impatient.sweep(now: .now())
+            watchPatience()
         }
     }
 
@@ -57,6 +83,8 @@ package struct StoreLimits: Sendable {
     package var commitTimeout = TimeAmount.seconds(60)
     package var readTimeout = TimeAmount.seconds(5)
     package var sweepInterval = TimeAmount.milliseconds(100)
+    /// How often reads that wait for a late replica are looked at.
+    package var patienceInterval = TimeAmount.milliseconds(10)
     /// Rounds of a write that keeps meeting newer timestamps.
     package var maximumWriteRounds = 8
 

@@ -5,7 +5,7 @@ import StorageWire
 ///
 /// Rows are fetched without a delimiter, because two replicas may disagree on whether anything is left below a prefix.
 /// Keeps itself until it has answered. Bound to its event loop.
-final class MergedListing {
+package final class MergedListing: DeadlineQueue.Entry {
     private let loop: ProxyLoop
     private let target: TableTarget
     private let query: ListTable
@@ -59,6 +59,7 @@ final class MergedListing {
         pages = Array(repeating: nil, count: target.primaries.count)
         let fanOut = FanOut(loop) { reply, index in self.receive(reply, from: index) }
         self.fanOut = fanOut
+        loop.watch(self, for: loop.listingTimes.patience)
         for (index, device) in target.primaries.enumerated() {
             let rows = ListTable(
                 table: target.address(device), limit: Self.batch, marker: marker, endMarker: query.endMarker,
@@ -73,7 +74,21 @@ final class MergedListing {
             pages[index] = Page(rows: rows, isPartial: listing.count >= Self.batch)
         }
         // All are heard, so that a row that only one of them has is not missed while it is there to be seen.
-        guard answered == target.primaries.count else { return }
+        if answered == target.primaries.count { mergePages() }
+    }
+
+    /// Some are late: a majority does without them.
+    package override func expired() {
+        guard fanOut != nil else { return }
+        if pages.count(where: { $0 != nil }) > target.primaries.count / 2 {
+            mergePages()
+        } else {
+            loop.watch(self, for: loop.listingTimes.patience)
+        }
+    }
+
+    private func mergePages() {
+        loop.unwatch(self)
         fanOut?.end()
         fanOut = nil
         let present = pages.compactMap { $0 }

@@ -6,7 +6,7 @@ package import StorageWire
 /// One replica is asked for the page, the others for the state of the table; when a majority holds the same rows the page is right as it
 /// is. When that replica does not answer another is asked; when replicas differ, their rows are merged name by name, the newest wins, deletions too (`MergedListing`).
 /// Keeps itself until it has answered. Bound to its event loop.
-package final class TableListing {
+package final class TableListing: DeadlineQueue.Entry {
     package enum Outcome {
         case page(TableState, count: Int, entries: ByteBuffer)
         case unavailable(StorageFailure)
@@ -15,6 +15,7 @@ package final class TableListing {
     private let loop: ProxyLoop
     private let target: TableTarget
     private let query: ListTable
+    private let begun = NIODeadline.now()
     private var quorum: TableQuorum
     private var fanOut: FanOut?
     private var completion: ((Outcome) -> Void)?
@@ -41,6 +42,7 @@ package final class TableListing {
         let listing = TableListing(loop, target, query, completion: completion)
         let fanOut = FanOut(loop) { reply, index in listing.receive(reply, from: index) }
         listing.fanOut = fanOut
+        loop.watch(listing, for: loop.listingTimes.patience)
         for index in target.primaries.indices where listing.completion != nil { listing.ask(index, page: index == 0) }
     }
 
@@ -53,7 +55,15 @@ package final class TableListing {
             timeout: loop.limits.readTimeout)
     }
 
+    package override func expired() {
+        // Whoever was to give the page is silent: another one is asked.
+        pageSource = nil
+        act(on: quorum.receiveSilence())
+        if completion != nil { loop.watch(self, for: loop.listingTimes.patience) }
+    }
+
     private func receive(_ reply: StorageReply, from index: Int) {
+        loop.listingTimes.note(.now() - begun)
         if pageSource == index { pageSource = nil }
         switch reply {
         case .listing(let listing):
@@ -85,6 +95,7 @@ package final class TableListing {
     }
 
     private func merge() {
+        loop.unwatch(self)
         fanOut?.end()
         fanOut = nil
         MergedListing.run(loop, target, query) { [self] result in
@@ -107,6 +118,7 @@ package final class TableListing {
     private func finish(_ outcome: Outcome) {
         let completion = completion
         self.completion = nil
+        loop.unwatch(self)
         fanOut?.end()
         fanOut = nil
         completion?(outcome)

@@ -3,8 +3,9 @@ package import StorageWire
 
 /// Finds the newest version of an object that a majority of its replicas vouches for, and then its bytes.
 ///
-/// Bound to its event loop. A small body comes with the answer; a larger one is pulled with `pull`.
-package final class ObjectRead {
+/// When the replicas that were asked are slower than usual, another one is asked too. Bound to its event loop. A small body comes with the answer; a
+/// larger one is pulled with `pull`.
+package final class ObjectRead: DeadlineQueue.Entry {
     package enum Outcome {
         case found(ObjectReply)
         /// Nothing is there; deleted at that time if it ever was.
@@ -24,6 +25,9 @@ package final class ObjectRead {
     private var lastFailure = StorageFailure(.unreachable)
     private var source = 0
     private var transfer: BodyTransfer?
+    private var begun = NIODeadline.distantFuture
+    /// Replicas that were asked at the start.
+    private var first = 0
 
     /// - Parameters:
     ///   - wanted: `head` or `body`.
@@ -43,14 +47,24 @@ package final class ObjectRead {
 
     package func start() {
         fanOut = FanOut(loop) { [unowned self] reply, index in receive(reply, from: index) }
-        let first = quorum.begin(order: Array(target.primaries.indices))
-        for index in first.versions { ask(index, full: false) }
-        ask(first.full, full: true)
+        let asked = quorum.begin(order: Array(target.primaries.indices))
+        begun = .now()
+        first = 1 + asked.versions.count
+        loop.watch(self, for: loop.objectTimes.patience)
+        for index in asked.versions { ask(index, full: false) }
+        ask(asked.full, full: true)
+    }
+
+    package override func expired() {
+        guard completion != nil else { return }
+        act(on: quorum.receiveSilence())
+        if completion != nil { loop.watch(self, for: loop.objectTimes.patience) }
     }
 
     /// Gives up; nothing is heard any more.
     package func end() {
         completion = nil
+        loop.unwatch(self)
         transfer?.cancel()
         transfer = nil
         fanOut?.end()
@@ -84,6 +98,7 @@ package final class ObjectRead {
 
     private func receive(_ reply: StorageReply, from index: Int) {
         if completion == nil { return receiveForTransfer(reply, from: index) }
+        if index < first { loop.objectTimes.note(.now() - begun) }
         switch reply {
         case .object(let object):
             if askedFull[index] { fullReplies[index] = object }
@@ -121,6 +136,7 @@ package final class ObjectRead {
     private func finish(_ outcome: Outcome) {
         let completion = completion
         self.completion = nil
+        loop.unwatch(self)
         completion?(outcome)
     }
 

@@ -3,7 +3,7 @@ package import StorageWire
 /// Decides which replica's answer to a read is the right one: the newest of a majority.
 ///
 /// A value without I/O. The first replica is asked for everything, a second one only for its version; the machine asks further
-/// ones as answers are missing or differ.
+/// ones as answers are missing, late or differ.
 package struct ReadQuorum: Sendable {
     package enum Version: Equatable, Sendable {
         case absent
@@ -39,6 +39,8 @@ package struct ReadQuorum: Sendable {
     private var decided = false
     /// Ask all replicas before answering (`X-Newest`).
     private let asksAll: Bool
+    /// A majority need not wait for those that are silent.
+    private var isLate = false
 
     package init(replicas: Int, asksAll: Bool = false) {
         self.replicas = Array(repeating: .unasked, count: replicas)
@@ -62,6 +64,20 @@ package struct ReadQuorum: Sendable {
     package mutating func receiveFailure(from index: Int) -> Action {
         guard !decided, index < replicas.count else { return .wait }
         replicas[index] = .failed
+        return decide()
+    }
+
+    /// The replicas that were asked take longer than they use to: another one joins them, in full unless a full answer has come. When there is no
+    /// other one, what a majority says counts as if the silent ones had failed; what they still say is heard.
+    package mutating func receiveSilence() -> Action {
+        guard !decided else { return .wait }
+        if let next = replicas.firstIndex(of: .unasked) {
+            let hasFull = replicas.contains { if case .answered(_, full: true) = $0 { true } else { false } }
+            replicas[next] = .asked(full: !hasFull)
+            return hasFull ? .askVersion(next) : .askAll(next)
+        }
+        guard !isLate, !asksAll else { return .wait }
+        isLate = true
         return decide()
     }
 
@@ -91,7 +107,7 @@ package struct ReadQuorum: Sendable {
         }
         switch newest {
         case .absent, .tombstone: return end(.notFound(newest))
-        case .live(let timestamp): return answer(timestamp, asked: asked)
+        case .live(let timestamp): return answer(timestamp, asked: isLate ? 0 : asked)
         }
     }
 

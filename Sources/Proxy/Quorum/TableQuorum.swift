@@ -13,6 +13,8 @@ package struct TableQuorum: Sendable {
     private var replies: [TableReply?]
     private var hasFailed: [Bool]
     private let majority: Int
+    /// A majority need not wait for those that are silent.
+    private var isLate = false
 
     package init(replicas: Int) {
         replies = Array(repeating: nil, count: replicas)
@@ -31,6 +33,12 @@ package struct TableQuorum: Sendable {
         guard index < replies.count else { return .wait }
         // What it said before still holds.
         hasFailed[index] = replies[index] == nil
+        return decide()
+    }
+
+    /// The replicas take longer than they use to: what a majority says counts as if the silent ones had failed.
+    package mutating func receiveSilence() -> Action {
+        isLate = true
         return decide()
     }
 
@@ -68,7 +76,7 @@ package struct TableQuorum: Sendable {
         if present + failed == replies.count { return present >= majority ? .done : .fail }
         if failed > replies.count - majority { return .fail }
         guard present >= majority, let agreed else { return .wait }
-        return agrees(with: agreed) ? .done : .wait
+        return isLate || agrees(with: agreed) ? .done : .wait
     }
 }
 

@@ -52,14 +52,15 @@ struct LinkStateMachine {
 
     /// The connection broke or did not come about.
     ///
+    /// - Parameter isSilent: the peer was there and does not answer: a process that hangs still takes connections, for which calls would wait in vain.
     /// - Returns: after which time to `probe`; `nil`: not before the next call.
-    mutating func lost() -> TimeAmount? {
+    mutating func lost(isSilent: Bool = false) -> TimeAmount? {
         switch state {
         case .closed, .idle, .down: return nil
-        case .ready:
+        case .ready where !isSilent:
             state = .idle
             return nil
-        case .connecting:
+        case .ready, .connecting:
             state = .down(failures: 1)
             return interval(1)
         case .probing(let failures):

@@ -22,6 +22,9 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
     private var connection: WireConnection?
     private var isSweepScheduled = false
     private var isReportedDown = false
+    private var silence = SilenceWatch()
+    /// The connection that ends now was given up for its silence.
+    private var isSilent = false
 
     private static let down = StorageFailure(.unreachable, "peer is known to be down")
     private static let over = StorageFailure(.malformed, "the call is over")
@@ -114,6 +117,7 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
         eventLoop.assumeIsolated().scheduleTask(in: peer.limits.sweepInterval) {
             self.isSweepScheduled = false
             self.sweep()
+            self.watchSilence()
             self.scheduleSweep()
         }
     }
@@ -123,6 +127,20 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
         let now = eventLoop.now
         for call in calls.calls where call.outcome == nil && call.unanswered > 0 && call.deadline <= now {
             giveUp(call, StorageFailure(.deadline))
+        }
+    }
+
+    /// Gives up a peer that owes answers and shows no sign of life: everything that waits for it fails at once, and so do calls to come until it is back.
+    private func watchSilence() {
+        guard let connection, connection.isEstablished else { return }
+        let limit = max(2, Int(peer.limits.silence.nanoseconds / peer.limits.sweepInterval.nanoseconds))
+        let isOwing = calls.calls.contains { $0.outcome == nil && $0.unanswered > 0 }
+        switch silence.sweep(signs: connection.signs, isOwing: isOwing, limit: limit) {
+        case .wait: break
+        case .askForSign: connection.askForSign()
+        case .giveUp:
+            isSilent = true
+            connection.close(.unreachable("peer is silent"))
         }
     }
 
@@ -204,7 +222,9 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
 
     func connectionClosed(_ connection: WireConnection, reason: WireError) {
         self.connection = nil
-        if let time = state.lost() {
+        silence = SilenceWatch()
+        defer { isSilent = false }
+        if let time = state.lost(isSilent: isSilent) {
             report(reason)
             eventLoop.assumeIsolated().scheduleTask(in: time) {
                 if self.state.probe() { self.connect() }

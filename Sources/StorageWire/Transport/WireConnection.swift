@@ -33,12 +33,14 @@ final class WireConnection: ChannelInboundHandler {
     private var output = FrameOutput()
     private var reason: WireError?
     private var timer: Scheduled<Void>?
-    private var isEstablished = false
+    private(set) var isEstablished = false
     private var isReading = false
     private var isPaused = false
     private var isFlushScheduled = false
     private var isFinishing = false
-    private var hasHeard = false
+    /// Grows with each sign of life of the peer.
+    private(set) var signs: UInt = 0
+    private var signsSeen: UInt = 0
     private var silentIntervals = 0
 
     init(
@@ -105,7 +107,7 @@ final class WireConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         isReading = true
-        hasHeard = true
+        signs &+= 1
         decoder.append(unwrapInboundIn(data))
         process()
     }
@@ -116,7 +118,7 @@ final class WireConnection: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        hasHeard = true
+        signs &+= 1
         flush()
     }
 
@@ -172,7 +174,9 @@ final class WireConnection: ChannelInboundHandler {
 
     private func begin() {
         guard timer == nil else { return }
-        timer = after(limits.handshakeTimeout) { $0.close(.refused("no handshake in time")) }
+        timer = after(role == .client ? limits.connectTimeout : limits.handshakeTimeout) {
+            $0.close(.refused("no handshake in time"))
+        }
         if let message = handshake.begin() { write(message) }
     }
 
@@ -207,16 +211,19 @@ final class WireConnection: ChannelInboundHandler {
     }
 
     private func checkSilence() {
-        silentIntervals = hasHeard ? 0 : silentIntervals + 1
-        hasHeard = false
+        silentIntervals = signs != signsSeen ? 0 : silentIntervals + 1
+        signsSeen = signs
         guard silentIntervals > 0 else { return }
         // The client asks after one interval; the server waits one longer, since it hears of idle clients only by that.
         if silentIntervals >= limits.silentIntervals + (role == .server ? 1 : 0) {
             close(.unreachable("peer is silent"))
         } else if role == .client {
-            _ = send(FrameHeader(kind: .ping))
+            askForSign()
         }
     }
+
+    /// Has the peer show that it is there.
+    func askForSign() { _ = send(FrameHeader(kind: .ping)) }
 
     private func after(_ time: TimeAmount, _ action: @escaping (WireConnection) -> Void) -> Scheduled<Void> {
         eventLoop.assumeIsolated().scheduleTask(in: time) { [weak self] in

@@ -12,10 +12,14 @@ package struct WireLimits: Sendable {
     package var maximumConnections = 4096
     /// Connections of a server that have not yet shown that they know the cluster's key.
     package var maximumUnauthenticated = 64
-    /// From the first byte of a connection to mutual proof.
+    /// From the first byte of a connection to mutual proof, as the server sees it.
     package var handshakeTimeout = TimeAmount.seconds(5)
-    package var connectTimeout = TimeAmount.seconds(3)
-    /// A peer silent for so long is asked whether it is there, and given up after `silentIntervals` of them.
+    /// For a connection to a server, and once more for the proof that this is one. Calls wait for both, and SYN is sent again after a second.
+    package var connectTimeout = TimeAmount.milliseconds(1500)
+    /// A peer that owes answers and sends nothing for so long is away, whatever the calls' deadlines: its event loops wait for no disk. Half-way it
+    /// is asked whether it is there.
+    package var silence = TimeAmount.milliseconds(1200)
+    /// A peer that owes nothing and is silent for so long is asked whether it is there, and given up after `silentIntervals` of them.
     package var pingInterval = TimeAmount.seconds(5)
     package var silentIntervals = 3
     /// How often passed deadlines are looked for while calls are outstanding.

@@ -22,6 +22,50 @@ struct ReadQuorumTests {
         #expect(read.receive(.live(Self.time(2)), full: true, from: 1) == .answer(from: 1, stale: [0]))
     }
 
+    @Test func aSilentReplicaIsJoinedByAnother() {
+        var read = ReadQuorum(replicas: 3)
+        _ = read.begin(order: [0, 1, 2])
+        #expect(read.receive(.live(Self.time(1)), full: false, from: 1) == .wait)
+        #expect(read.receiveSilence() == .askAll(2))
+        #expect(read.receive(.live(Self.time(1)), full: true, from: 2) == .answer(from: 2, stale: []))
+    }
+
+    @Test func aSilentVersionIsJoinedByAnotherVersion() {
+        var read = ReadQuorum(replicas: 3)
+        _ = read.begin(order: [0, 1, 2])
+        #expect(read.receive(.live(Self.time(1)), full: true, from: 0) == .wait)
+        #expect(read.receiveSilence() == .askVersion(2))
+        #expect(read.receive(.live(Self.time(1)), full: false, from: 2) == .answer(from: 0, stale: []))
+    }
+
+    @Test func aMajorityThatDiffersIsTakenAtItsWordWhenTheRestIsSilent() {
+        var read = ReadQuorum(replicas: 3)
+        _ = read.begin(order: [0, 1, 2])
+        #expect(read.receive(.live(Self.time(1)), full: true, from: 0) == .wait)
+        #expect(read.receive(.live(Self.time(2)), full: false, from: 1) == .askVersion(2))
+        #expect(read.receiveSilence() == .askAll(1))
+        #expect(read.receive(.live(Self.time(2)), full: true, from: 1) == .answer(from: 1, stale: [0]))
+    }
+
+    @Test func aMinorityIsNeverTakenAtItsWord() {
+        var read = ReadQuorum(replicas: 3)
+        _ = read.begin(order: [0, 1, 2])
+        #expect(read.receive(.live(Self.time(1)), full: true, from: 0) == .wait)
+        #expect(read.receiveSilence() == .askVersion(2))
+        for _ in 0..<3 { #expect(read.receiveSilence() == .wait) }
+        #expect(read.receiveFailure(from: 1) == .wait)
+        #expect(read.receiveFailure(from: 2) == .fail)
+    }
+
+    @Test func whoWantsTheNewestHearsAll() {
+        var read = ReadQuorum(replicas: 3, asksAll: true)
+        _ = read.begin(order: [0, 1, 2])
+        #expect(read.receive(.live(Self.time(1)), full: true, from: 0) == .wait)
+        #expect(read.receive(.live(Self.time(1)), full: false, from: 1) == .wait)
+        for _ in 0..<3 { #expect(read.receiveSilence() == .wait) }
+        #expect(read.receive(.tombstone(Self.time(2)), full: false, from: 2) == .notFound(.tombstone(Self.time(2))))
+    }
+
     /// Whatever the replicas hold and in whatever order they answer: one end, the newest of those who answered, of a majority at least.
     @Test(arguments: [1, 2, 3], [false, true]) func everyTranscriptEndsOnce(replicas: Int, asksAll: Bool) {
         for combination in 0..<power(Self.copies.count, replicas) {
