@@ -1,0 +1,161 @@
+"""A cluster of real processes under load while its nodes are killed, stopped, cut off and damaged.
+
+    python torture.py --seconds 600 --seed 7 --faults kill,stop
+
+At most one node is out of order at a time, so that a majority of every partition is there. Prints its seed, every fault and every
+violation; the exit status is 1 when there was one."""
+
+import argparse
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+import torture_faults
+from torture_cluster import TortureCluster
+from torture_load import CONTAINER, Tally, Worker
+from torture_network import make_network
+
+# All replicas agree so long after the last fault.
+AGREE_SECONDS = 60
+MAXIMUM_ERROR_SHARE = 0.01
+
+
+def say(text):
+    print(f"{time.time():.3f} {text}", flush=True)
+
+
+class Run:
+    """One run from its seed. `violations` is empty when all went well."""
+
+    def __init__(self, seconds, seed, faults=None, nodes=4, threads=5, keys=50, pace=0.04):
+        self.seconds, self.seed = seconds, seed
+        self.random = random.Random(seed)
+        self.tally = Tally(say)
+        self.network = make_network(say)
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-torture-"))
+        self.cluster = TortureCluster(self.scratch, self.network, nodes)
+        self.faults = torture_faults.choose(self, faults, say)
+        workers = [Worker(n, keys, self.cluster, self.tally, seed, pace) for n in range(threads)]
+        for worker in workers:
+            worker.all = [key for other in workers for key in other.own]
+        self.cluster.workers = workers
+
+    def go(self):
+        say(f"seed {self.seed}, {self.seconds} s, faults: {', '.join(fault.name for fault in self.faults)}")
+        began = time.monotonic()
+        self.cluster.start()
+        say(f"{len(self.cluster.members)} nodes after {time.monotonic() - began:.1f} s")
+        first = self.cluster.workers[0]
+        answer = first.ask(self.cluster.members[0], "PUT", f"/{CONTAINER}")
+        assert answer and answer.status in (201, 202), answer
+        for worker in self.cluster.workers:
+            worker.start()
+        time.sleep(2)
+        self.disturb(time.monotonic() + self.seconds)
+        for worker in self.cluster.workers:
+            worker.ending.set()
+        for worker in self.cluster.workers:
+            worker.join()
+        ended = time.monotonic()
+        self.agree(ended)
+        self.read_all()
+        self.report()
+
+    def disturb(self, end):
+        """All kinds of faults in turn, in an order of the seed, again and again."""
+        queue = []
+        while time.monotonic() < end and not self.tally.is_hopeless:
+            queue = queue or self.random.sample(self.faults, len(self.faults))
+            fault = queue.pop()
+            if time.monotonic() + fault.seconds > end and fault.seconds > 15:
+                continue
+            fault.happen(self)
+            time.sleep(self.random.uniform(1, 4))
+
+    def agree(self, ended):
+        """Every copy of every object is sound and the newest one."""
+        while True:
+            try:
+                sums, wrong = self.cluster.verify(f"AUTH_admin/{CONTAINER}")
+                wrong += self.undead()
+                complete = sums["unread_listings"] == 0
+            except AssertionError as failure:
+                wrong, complete, sums = [str(failure)], False, {}
+            if not wrong and complete:
+                say(f"all copies agree {time.monotonic() - ended:.1f} s after the end: {sums}")
+                return
+            if time.monotonic() > ended + AGREE_SECONDS:
+                self.tally.violation(f"copies do not agree {AGREE_SECONDS} s after the end: {sums} {wrong[:5]}")
+                return
+            time.sleep(1)
+
+    def undead(self):
+        """Deleted objects of which some device still holds a living copy."""
+        found = []
+        for worker in self.cluster.workers:
+            deleted = [k for k in worker.own if k.acknowledged > 0 and k.is_certain and k.operations[-1].kind == "DELETE"]
+            for key in deleted[:8]:
+                places = self.cluster.where(f"AUTH_admin/{CONTAINER}/{key.name}")
+                states = [place["holds"]["state"] for place in places["primaries"] + places["handoffs"]]
+                if "live" in states:
+                    found.append(f"{key.name} is deleted: {states}")
+        return found
+
+    def read_all(self):
+        """Every key through every proxy."""
+        reader = Worker("end", 0, self.cluster, self.tally, self.seed, 0)
+        for node in self.cluster.proxies():
+            for worker in self.cluster.workers:
+                for key in worker.own:
+                    reader.read(node, key, "GET")
+                reader.list(node, worker)
+
+    def report(self):
+        tally = self.tally
+        say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s")
+        say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %); of proxies in a fault: {dict(tally.excused)}")
+        if tally.error_share > MAXIMUM_ERROR_SHARE:
+            tally.violation(f"{100 * tally.error_share:.2f} % of the requests failed")
+        for fault in self.faults:
+            say(f"fault {fault.name}: {fault.times} times")
+        for member in self.cluster.members:
+            if member.process.poll() is not None:
+                tally.violation(f"{member.name} ended with {member.process.returncode}: {member.tail(10)}")
+        say(f"{len(tally.violations)} violations; the seed was {self.seed}")
+
+    def remove(self, keep=False):
+        for fault in self.faults:
+            fault.clean_up(self)
+        for member in self.cluster.members:
+            member.kill()
+        self.network.remove()
+        if keep and self.tally.violations:
+            say(f"logs and data are in {self.scratch}")
+        else:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600, help="how long faults happen (600)")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="of an earlier run")
+    parser.add_argument("--faults", help=f"some of {','.join(torture_faults.names())} (all that work here)")
+    parser.add_argument("--nodes", type=int, default=4)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+    run = Run(
+        arguments.seconds, arguments.seed, arguments.faults.split(",") if arguments.faults else None, arguments.nodes
+    )
+    try:
+        run.go()
+    finally:
+        run.remove(keep=True)
+    sys.exit(1 if run.tally.violations else 0)
+
+
+if __name__ == "__main__":
+    main()
