@@ -17,6 +17,7 @@ import time
 import torture_faults
 from torture_cluster import TortureCluster
 from torture_load import CONTAINER, Tally, Worker
+from torture_disks import Disk, disks_work
 from torture_network import make_network
 
 # All replicas agree so long after the last fault.
@@ -36,13 +37,25 @@ class Run:
         self.random = random.Random(seed)
         self.tally = Tally(say)
         self.network = make_network(say)
+        self.has_disks = disks_work(say)
+        self.disks = []
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-torture-"))
-        self.cluster = TortureCluster(self.scratch, self.network, nodes)
+        self.cluster = TortureCluster(self.scratch, self.network)
+        for _ in range(nodes):
+            self.cluster.members.append(self.add_member())
         self.faults = torture_faults.choose(self, faults, say)
         workers = [Worker(n, keys, self.cluster, self.tally, seed, pace) for n in range(threads)]
         for worker in workers:
             worker.all = [key for other in workers for key in other.own]
         self.cluster.workers = workers
+
+    def add_member(self):
+        """A node that has not begun, its device a file system of its own if possible."""
+        node = self.cluster.new_member()
+        if self.has_disks:
+            node.disk = Disk(self.scratch / f"{node.name}.image", node.device).make()
+            self.disks.append(node.disk)
+        return node
 
     def go(self):
         say(f"seed {self.seed}, {self.seconds} s, faults: {', '.join(fault.name for fault in self.faults)}")
@@ -60,8 +73,7 @@ class Run:
             worker.ending.set()
         for worker in self.cluster.workers:
             worker.join()
-        ended = time.monotonic()
-        self.agree(ended)
+        self.agree(is_calm=True)
         self.read_all()
         self.report()
 
@@ -71,17 +83,18 @@ class Run:
         while time.monotonic() < end and not self.tally.is_hopeless:
             queue = queue or self.random.sample(self.faults, len(self.faults))
             fault = queue.pop()
-            if time.monotonic() + fault.seconds > end and fault.seconds > 15:
+            if time.monotonic() + fault.seconds > end + 15:
                 continue
             fault.happen(self)
-            time.sleep(self.random.uniform(1, 4))
+            time.sleep(self.random.choice((0.1, 1, 4)))
 
-    def agree(self, ended):
-        """Every copy of every object is sound and the newest one."""
+    def agree(self, is_calm=False):
+        """Every copy of every object is sound and the newest one. Deletes can only be checked when nothing is written."""
+        ended = time.monotonic()
         while True:
             try:
                 sums, wrong = self.cluster.verify(f"AUTH_admin/{CONTAINER}")
-                wrong += self.undead()
+                wrong += self.undead() if is_calm else []
                 complete = sums["unread_listings"] == 0
             except AssertionError as failure:
                 wrong, complete, sums = [str(failure)], False, {}
@@ -116,7 +129,7 @@ class Run:
 
     def report(self):
         tally = self.tally
-        say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s")
+        say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s, slow: {dict(tally.slow)}")
         say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %); of proxies in a fault: {dict(tally.excused)}")
         if tally.error_share > MAXIMUM_ERROR_SHARE:
             tally.violation(f"{100 * tally.error_share:.2f} % of the requests failed")
@@ -128,11 +141,11 @@ class Run:
         say(f"{len(tally.violations)} violations; the seed was {self.seed}")
 
     def remove(self, keep=False):
-        for fault in self.faults:
-            fault.clean_up(self)
-        for member in self.cluster.members:
+        for member in self.cluster.made:
             member.kill()
         self.network.remove()
+        for disk in self.disks:
+            disk.unmount()
         if keep and self.tally.violations:
             say(f"logs and data are in {self.scratch}")
         else:

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import time
 import urllib.parse
 
@@ -23,6 +22,7 @@ class Member(Process):
         super().__init__([], scratch, f"n{number}")
         self.prefix = prefix
         self.options = []
+        self.has_wrong_clock = False
         # When a fault of this node began last, and when it ended.
         self.fault_began, self.fault_ended = None, 0.0
 
@@ -51,6 +51,11 @@ class Member(Process):
         self.arguments = list(map(str, ["up", *self.places]))
         return self.start()
 
+    def empty(self):
+        """Takes everything from the device, which may be a mount point."""
+        for path in self.device.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def begin_fault(self):
         self.fault_began = time.monotonic()
 
@@ -65,11 +70,15 @@ class Member(Process):
 class TortureCluster:
     """`up` and joins, all with proxies; three replicas."""
 
-    def __init__(self, scratch, network, nodes):
+    def __init__(self, scratch, network):
         self.scratch, self.network = scratch, network
-        self.members = [Member(scratch, number + 1, network) for number in range(nodes)]
+        # Those in the cluster now, and all there ever were.
+        self.members, self.made = [], []
         self.workers = []
-        self.lock = threading.Lock()
+
+    def new_member(self):
+        self.made.append(Member(self.scratch, len(self.made) + 1, self.network))
+        return self.made[-1]
 
     def start(self):
         # Three replicas begin with three devices; two of them leave when others are there.
@@ -107,7 +116,7 @@ class TortureCluster:
         return ringfort_json("status", "--data", self.members[0].data)
 
     def proxies(self):
-        return self.members
+        return list(self.members)
 
     def verify(self, name, member=None):
         """Sums of all copies, and the objects that are not sound."""
@@ -124,8 +133,3 @@ class TortureCluster:
 
     def where(self, name):
         return ringfort_json("object", "where", "--data", self.members[0].data, name)
-
-    def remove(self):
-        for member in self.members:
-            member.kill()
-        shutil.rmtree(self.scratch, ignore_errors=True)

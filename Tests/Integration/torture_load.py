@@ -16,6 +16,8 @@ CONTAINER = "torture"
 SIZES = ((0, 0), (1, 4096), (1, 4096), (4096, 200_000), (4096, 200_000), (256 << 10, 1 << 20))
 # Longer than any node is stopped.
 TIMEOUT_SECONDS = 15
+# Counted when a proxy that is in order needs longer.
+SLOW_SECONDS = 3
 # After a fault of a proxy its requests may still fail so long.
 GRACE_SECONDS = 2
 
@@ -53,6 +55,9 @@ class Key:
     def is_certain(self):
         return self.acknowledged == len(self.operations) - 1
 
+    def wait_for(self, node):
+        self.waits_for, self.waits_since = node, time.monotonic()
+
     def allowed(self, floor):
         return range(floor, len(self.operations))
 
@@ -72,6 +77,7 @@ class Tally:
         self.done = collections.Counter()
         self.errors = collections.Counter()
         self.excused = collections.Counter()
+        self.slow = collections.Counter()
         self.slowest = 0.0
         self.violations = []
 
@@ -117,7 +123,7 @@ class Worker(threading.Thread):
             self.tally.violation(f"worker {self.number} ended: {failure!r}")
             raise
         finally:
-            for connection in self.connections.values():
+            for _, connection in self.connections.values():
                 connection.close()
 
     def step(self):
@@ -230,10 +236,10 @@ class Worker(threading.Thread):
     def ask(self, node, method, path, body=None, headers=None, key=None):
         """The answer, or nil when there was none."""
         began = time.monotonic()
-        connection = self.connections.get(node.name)
-        if connection is None:
+        pid, connection = self.connections.get(node.name, (0, None))
+        if pid != node.process.pid:
             connection = http.client.HTTPConnection(node.host, node.port, timeout=TIMEOUT_SECONDS)
-            self.connections[node.name] = connection
+            self.connections[node.name] = node.process.pid, connection
         answer, reason = None, ""
         try:
             headers = {"X-Auth-Token": self.cluster.token, **(headers or {})}
@@ -245,7 +251,10 @@ class Worker(threading.Thread):
             connection.close()
             reason = type(failure).__name__
             if isinstance(failure, TimeoutError) and key:
-                key.waits_for, key.waits_since = node, time.monotonic()
+                key.wait_for(node)
+        # Such a write may come out above later ones until the clocks of the others have passed it.
+        if node.has_wrong_clock and key and (answer is None or answer.status >= 500):
+            key.wait_for(node)
         self.count(node, method, began, answer, reason)
         return answer
 
@@ -255,6 +264,8 @@ class Worker(threading.Thread):
             self.tally.done[method] += 1
             if node.is_quiet(began - GRACE_SECONDS):
                 self.tally.slowest = max(self.tally.slowest, took)
+                if took > SLOW_SECONDS:
+                    self.tally.slow[method] += 1
             if answer is None or answer.status >= 500:
                 excused = not node.is_quiet(began - GRACE_SECONDS)
                 (self.tally.excused if excused else self.tally.errors)[f"{method} {reason}"] += 1

@@ -50,7 +50,8 @@ class Namespaces:
         return f"{self.tag}n{number}"
 
     def place(self, number):
-        name, prefix = self.name(number), ("ip", "netns", "exec", self.name(number))
+        # Without a mount namespace of its own, which would keep the disks of other nodes mounted.
+        name, prefix = self.name(number), ("nsenter", f"--net=/run/netns/{self.name(number)}")
         if number not in self.numbers:
             self.numbers.append(number)
             outside = f"{self.tag}v{number}"
