@@ -110,7 +110,7 @@ class Run:
         """Deleted objects of which some device still holds a living copy."""
         found = []
         for worker in self.cluster.workers:
-            deleted = [k for k in worker.own if k.acknowledged > 0 and k.is_certain and k.operations[-1].kind == "DELETE"]
+            deleted = [k for k in worker.own if k.acknowledged > 0 and k.is_certain and k.operations[k.acknowledged].kind == "DELETE"]
             for key in deleted[:8]:
                 places = self.cluster.where(f"AUTH_admin/{CONTAINER}/{key.name}")
                 states = [place["holds"]["state"] for place in places["primaries"] + places["handoffs"]]

@@ -281,20 +281,37 @@ class Grow(Fault):
                 return
 
 
-KINDS = (Kill, Stop, Cut, Wipe, Flip, Full, Fail, Power, ReadOnly, Clock, Grow)
+class Lose(Fault):
+    """Two disks are emptied at once, which is more than three replicas can stand: only for seeing that a run notices."""
+
+    name = "lose"
+
+    def happen(self, run):
+        self.times += 1
+        members = run.random.sample(run.cluster.members, 2)
+        for node in members:
+            node.begin_fault()
+            node.kill()
+            node.empty()
+        for node in members:
+            node.again()
+            node.end_fault()
+
+
+KINDS = (Kill, Stop, Cut, Wipe, Flip, Full, Fail, Power, ReadOnly, Clock, Grow, Lose)
 
 
 def names():
-    return [kind.name for kind in KINDS]
+    return [kind.name for kind in KINDS if kind is not Lose]
 
 
 def choose(run, wanted, say):
     """The faults of these names that can be made here."""
-    unknown = set(wanted or ()) - set(names())
+    unknown = set(wanted or ()) - {kind.name for kind in KINDS}
     assert not unknown, f"no such faults: {', '.join(sorted(unknown))}"
     faults = []
     for kind in KINDS:
-        if wanted and kind.name not in wanted:
+        if kind.name not in wanted if wanted else kind is Lose:
             continue
         fault = kind(say)
         if fault.works(run):

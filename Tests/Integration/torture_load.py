@@ -53,7 +53,8 @@ class Key:
 
     @property
     def is_certain(self):
-        return self.acknowledged == len(self.operations) - 1
+        """No write since the last acknowledged one has an unknown outcome."""
+        return all(o.kind == "ABORT" for o in self.operations[self.acknowledged + 1 :])
 
     def wait_for(self, node):
         self.waits_for, self.waits_since = node, time.monotonic()
@@ -132,17 +133,25 @@ class Worker(threading.Thread):
         # A node that stands still would soon have all workers wait for it.
         if node.fault_began is not None and self.random.random() < 0.9:
             return self.ending.wait(0.005)
-        if choice < 0.4:
+        if choice < 0.3:
             self.put(node)
+        elif choice < 0.36:
+            self.post(node)
+        elif choice < 0.4:
+            self.abort(node)
         elif choice < 0.5:
             self.delete(node)
         elif choice < 0.97:
-            self.read(node, self.random.choice(self.all), "GET" if choice < 0.85 else "HEAD")
+            self.read(node, self.pick(self.all), "GET" if choice < 0.85 else "HEAD")
         else:
             self.list(node, self.random.choice(self.cluster.workers))
 
+    def pick(self, keys):
+        """Some more often than others."""
+        return keys[int(len(keys) * self.random.random() ** 2)]
+
     def writable(self):
-        key = self.random.choice(self.own)
+        key = self.pick(self.own)
         if key.waits_for is None:
             return key
         calm = time.monotonic() - 3 * GRACE_SECONDS
@@ -166,6 +175,43 @@ class Worker(threading.Thread):
             key.acknowledged = number
             if answer.headers["ETag"].strip('"') != etag:
                 self.tally.violation(f"{key.name}: PUT {number} has ETag {answer.headers['ETag']}, not {etag}", key)
+
+    def post(self, node):
+        """New metadata for the same bytes."""
+        key = self.writable()
+        if key is None or not key.is_certain or key.operations[key.acknowledged].kind != "PUT":
+            return
+        before = key.operations[key.acknowledged]
+        key.operations.append(before)
+        number = len(key.operations) - 1
+        answer = self.ask(node, "POST", key.path, None, {"X-Object-Meta-Number": str(number)}, key)
+        key.tell(f"POST {number} by {node.name}: {self.outcome(answer)}")
+        if answer and answer.status == 202:
+            key.acknowledged = number
+        elif answer and answer.status < 500:
+            self.tally.violation(f"{key.name}: POST {number} by {node.name} says {answer.status}", key)
+
+    def abort(self, node):
+        """An upload whose client goes away in the middle: it is never seen."""
+        key = self.writable()
+        if key is None:
+            return
+        number = key.begin("ABORT", self.random.choice((1000, 100_000, 900_000)))
+        operation = key.operations[number]
+        body = content(operation.seed, operation.size)
+        connection = http.client.HTTPConnection(node.host, node.port, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.putrequest("PUT", self.cluster.account + key.path)
+            connection.putheader("X-Auth-Token", self.cluster.token)
+            connection.putheader("X-Object-Meta-Number", str(number))
+            connection.putheader("Content-Length", str(operation.size))
+            connection.endheaders()
+            connection.send(body[: self.random.randrange(operation.size)])
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        key.tell(f"PUT {number} by {node.name} broken off")
 
     def delete(self, node):
         key = self.writable()
@@ -211,14 +257,22 @@ class Worker(threading.Thread):
     def list(self, node, worker):
         floors = [key.acknowledged for key in worker.own]
         prefix = f"w{worker.number}/"
-        answer = self.ask(node, "GET", f"/{CONTAINER}?format=json&prefix={prefix}")
-        if answer is None or answer.status >= 500:
-            return
-        where = f"listing of {prefix} by {node.name} ({answer.headers.get('X-Trans-Id')})"
-        if answer.status != 200:
-            self.tally.violation(f"{where} says {answer.status}")
-            return
-        rows = {row["name"]: row for row in json.loads(answer.body)}
+        where, rows, marker = f"listing of {prefix} by {node.name}", {}, ""
+        limit = self.random.choice((10_000, 10_000, 20))
+        while True:
+            query = f"format=json&prefix={prefix}&limit={limit}&marker={urllib.parse.quote(marker)}"
+            answer = self.ask(node, "GET", f"/{CONTAINER}?{query}")
+            if answer is None or answer.status >= 500:
+                return
+            where += f" ({answer.headers.get('X-Trans-Id')})"
+            if answer.status != 200:
+                self.tally.violation(f"{where} says {answer.status}")
+                return
+            page = json.loads(answer.body)
+            rows |= {row["name"]: row for row in page}
+            if len(page) < limit:
+                break
+            marker = page[-1]["name"]
         for key, floor in zip(worker.own, floors):
             row = rows.pop(key.name, None)
             if row is None:
