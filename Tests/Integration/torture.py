@@ -16,24 +16,31 @@ import time
 
 import torture_faults
 from torture_cluster import TortureCluster
-from torture_load import CONTAINER, Tally, Worker
+from torture_load import CONTAINERS, Tally, Worker
 from torture_disks import Disk, disks_work
 from torture_network import make_network
 
-# All replicas agree so long after the last fault.
-AGREE_SECONDS = 60
 MAXIMUM_ERROR_SHARE = 0.01
 
 
-def say(text):
+def print_line(text):
     print(f"{time.time():.3f} {text}", flush=True)
 
 
-class Run:
-    """One run from its seed. `violations` is empty when all went well."""
+def say_nothing(text):
+    pass
 
-    def __init__(self, seconds, seed, faults=None, nodes=4, threads=5, keys=50, pace=0.04):
-        self.seconds, self.seed = seconds, seed
+
+class Run:
+    """One run from its seed. `tally.violations` is empty when all went well.
+
+    All replicas have to agree `agree_seconds` after the last fault."""
+
+    def __init__(
+        self, seconds, seed, faults=None, nodes=4, threads=5, keys=50, pace=0.04, agree_seconds=60, is_quiet=False
+    ):
+        self.seconds, self.seed, self.agree_seconds = seconds, seed, agree_seconds
+        self.say = say = say_nothing if is_quiet else print_line
         self.random = random.Random(seed)
         self.tally = Tally(say)
         self.network = make_network(say)
@@ -58,24 +65,30 @@ class Run:
         return node
 
     def go(self):
-        say(f"seed {self.seed}, {self.seconds} s, faults: {', '.join(fault.name for fault in self.faults)}")
+        self.say(f"seed {self.seed}, {self.seconds} s, faults: {', '.join(fault.name for fault in self.faults)}")
         began = time.monotonic()
         self.cluster.start()
-        say(f"{len(self.cluster.members)} nodes after {time.monotonic() - began:.1f} s")
-        first = self.cluster.workers[0]
-        answer = first.ask(self.cluster.members[0], "PUT", f"/{CONTAINER}")
-        assert answer and answer.status in (201, 202), answer
+        self.say(f"{len(self.cluster.members)} nodes after {time.monotonic() - began:.1f} s")
+        first = self.reader()
+        for container in CONTAINERS:
+            answer = first.ask(self.cluster.members[0], "PUT", f"/{container}")
+            assert answer and answer.status in (201, 202), answer
+        first.close()
         for worker in self.cluster.workers:
             worker.start()
         time.sleep(2)
         self.disturb(time.monotonic() + self.seconds)
-        for worker in self.cluster.workers:
-            worker.ending.set()
-        for worker in self.cluster.workers:
-            worker.join()
+        self.calm()
         self.agree(is_calm=True)
         self.read_all()
         self.report()
+
+    def calm(self):
+        for worker in self.cluster.workers:
+            worker.ending.set()
+        for worker in self.cluster.workers:
+            if worker.is_alive():
+                worker.join()
 
     def disturb(self, end):
         """All kinds of faults in turn, in an order of the seed, again and again."""
@@ -83,9 +96,8 @@ class Run:
         while time.monotonic() < end and not self.tally.is_hopeless:
             queue = queue or self.random.sample(self.faults, len(self.faults))
             fault = queue.pop()
-            if time.monotonic() + fault.seconds > end + 15:
-                continue
-            fault.happen(self)
+            if time.monotonic() + fault.seconds <= end + 15:
+                fault.happen(self)
             time.sleep(self.random.choice((0.1, 1, 4)))
 
     def agree(self, is_calm=False):
@@ -93,16 +105,17 @@ class Run:
         ended = time.monotonic()
         while True:
             try:
-                sums, wrong = self.cluster.verify(f"AUTH_admin/{CONTAINER}")
+                sums, wrong = self.cluster.verify("AUTH_admin")
                 wrong += self.undead() if is_calm else []
                 complete = sums["unread_listings"] == 0
             except AssertionError as failure:
                 wrong, complete, sums = [str(failure)], False, {}
             if not wrong and complete:
-                say(f"all copies agree {time.monotonic() - ended:.1f} s after the end: {sums}")
+                self.say(f"all copies agree {time.monotonic() - ended:.1f} s after the end: {sums}")
                 return
-            if time.monotonic() > ended + AGREE_SECONDS:
-                self.tally.violation(f"copies do not agree {AGREE_SECONDS} s after the end: {sums} {wrong[:5]}")
+            if time.monotonic() > ended + self.agree_seconds:
+                text = f"copies do not agree {self.agree_seconds} s after the end"
+                self.tally.violation(f"{text}: {sums} {wrong[:5]}")
                 return
             time.sleep(1)
 
@@ -112,42 +125,49 @@ class Run:
         for worker in self.cluster.workers:
             deleted = [k for k in worker.own if k.acknowledged > 0 and k.is_certain and k.operations[k.acknowledged].kind == "DELETE"]
             for key in deleted[:8]:
-                places = self.cluster.where(f"AUTH_admin/{CONTAINER}/{key.name}")
+                places = self.cluster.where(f"AUTH_admin/{key.container}/{key.name}")
                 states = [place["holds"]["state"] for place in places["primaries"] + places["handoffs"]]
                 if "live" in states:
                     found.append(f"{key.name} is deleted: {states}")
         return found
 
+    def reader(self):
+        """One that only does what it is told."""
+        return Worker("reader", 0, self.cluster, self.tally, self.seed, 0)
+
     def read_all(self):
         """Every key through every proxy."""
-        reader = Worker("end", 0, self.cluster, self.tally, self.seed, 0)
+        reader = self.reader()
         for node in self.cluster.proxies():
             for worker in self.cluster.workers:
                 for key in worker.own:
                     reader.read(node, key, "GET")
-                reader.list(node, worker)
+                for container in CONTAINERS:
+                    reader.list(node, worker, container)
+        reader.close()
 
     def report(self):
         tally = self.tally
-        say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s, slow: {dict(tally.slow)}")
-        say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %); of proxies in a fault: {dict(tally.excused)}")
+        self.say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s, slow: {dict(tally.slow)}")
+        self.say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %); of proxies in a fault: {dict(tally.excused)}")
         if tally.error_share > MAXIMUM_ERROR_SHARE:
             tally.violation(f"{100 * tally.error_share:.2f} % of the requests failed")
         for fault in self.faults:
-            say(f"fault {fault.name}: {fault.times} times")
+            self.say(f"fault {fault.name}: {fault.times} times")
         for member in self.cluster.members:
             if member.process.poll() is not None:
                 tally.violation(f"{member.name} ended with {member.process.returncode}: {member.tail(10)}")
-        say(f"{len(tally.violations)} violations; the seed was {self.seed}")
+        self.say(f"{len(tally.violations)} violations; the seed was {self.seed}")
 
     def remove(self, keep=False):
+        self.calm()
         for member in self.cluster.made:
             member.kill()
         self.network.remove()
         for disk in self.disks:
             disk.unmount()
         if keep and self.tally.violations:
-            say(f"logs and data are in {self.scratch}")
+            self.say(f"logs and data are in {self.scratch}")
         else:
             shutil.rmtree(self.scratch, ignore_errors=True)
 

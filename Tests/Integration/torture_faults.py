@@ -216,7 +216,7 @@ class ReadOnly(Fault):
             node.again()
             time.sleep(3)
         except AssertionError as failure:
-            self.say(f"{node.name} does not start: {str(failure)[:300]}")
+            self.say(f"{node.name} does not start: {str(failure).splitlines()[-1]}")
         node.kill()
         node.disk.unmount()
         node.disk.mount()
@@ -233,7 +233,7 @@ class Clock(Fault):
         offset = run.random.choice((-2500, -400, 400, 2500))
         self.say(f"the clock of {node.name} is {offset} ms off")
         node.kill()
-        node.options = ["--clock-offset-ms", offset]
+        node.options = [f"--clock-offset-ms={offset}"]
         node.has_wrong_clock = True
         node.again()
         # It serves well enough for errors to count.
@@ -259,10 +259,12 @@ class Grow(Fault):
         node = run.add_member()
         node.join(cluster.members[0])
         cluster.members.append(node)
+        self.kill_one(run)
         self.follow(run)
         self.say(f"{node.name} has joined after {time.monotonic() - began:.1f} s")
         time.sleep(2)
         ringfort("device", "drain", "--data", cluster.members[0].data, f"{node.name}/d1")
+        self.kill_one(run)
         self.follow(run)
         self.say(f"{node.name} is drained after {time.monotonic() - began:.1f} s")
         cluster.members.remove(node)
@@ -271,6 +273,11 @@ class Grow(Fault):
         node.stop()
         done = ringfort_json("node", "remove", "--data", cluster.members[0].data, node.name, "--force")
         self.say(f"{node.name} has left after {time.monotonic() - began:.1f} s: {done['moved']}")
+
+    def kill_one(self, run):
+        """Any node, the new one too, in the middle of the change."""
+        if run.random.random() < 0.7:
+            Kill(self.say).happen(run)
 
     @staticmethod
     def follow(run):
@@ -282,20 +289,17 @@ class Grow(Fault):
 
 
 class Lose(Fault):
-    """Two disks are emptied at once, which is more than three replicas can stand: only for seeing that a run notices."""
+    """Objects are deleted behind the model's back: only for seeing that a run notices."""
 
     name = "lose"
 
     def happen(self, run):
         self.times += 1
-        members = run.random.sample(run.cluster.members, 2)
-        for node in members:
-            node.begin_fault()
-            node.kill()
-            node.empty()
-        for node in members:
-            node.again()
-            node.end_fault()
+        thief = run.reader()
+        for worker in run.cluster.workers:
+            for key in worker.own[:10]:
+                thief.ask(run.cluster.members[0], "DELETE", key.path)
+        thief.close()
 
 
 KINDS = (Kill, Stop, Cut, Wipe, Flip, Full, Fail, Power, ReadOnly, Clock, Grow, Lose)

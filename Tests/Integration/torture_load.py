@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.parse
 
-CONTAINER = "torture"
+CONTAINERS = [f"torture{number}" for number in range(8)]
 SIZES = ((0, 0), (1, 4096), (1, 4096), (4096, 200_000), (4096, 200_000), (256 << 10, 1 << 20))
 # Longer than any node is stopped.
 TIMEOUT_SECONDS = 15
@@ -36,9 +36,9 @@ def content(seed, size):
 class Key:
     """What was done to one object."""
 
-    def __init__(self, name):
-        self.name = name
-        self.path = f"/{CONTAINER}/{urllib.parse.quote(name)}"
+    def __init__(self, container, name):
+        self.container, self.name = container, name
+        self.path = f"/{container}/{urllib.parse.quote(name)}"
         self.operations = [NOTHING]
         self.acknowledged = 0
         self.story = []
@@ -106,7 +106,7 @@ class Worker(threading.Thread):
     def __init__(self, number, keys, cluster, tally, seed, pace):
         super().__init__(daemon=True)
         self.number, self.cluster, self.tally, self.pace = number, cluster, tally, pace
-        self.own = [Key(f"w{number}/k{index:03}") for index in range(keys)]
+        self.own = [Key(CONTAINERS[index % len(CONTAINERS)], f"w{number}/k{index:03}") for index in range(keys)]
         self.all = self.own
         self.random = random.Random(f"{seed} {number}")
         self.connections = {}
@@ -124,8 +124,11 @@ class Worker(threading.Thread):
             self.tally.violation(f"worker {self.number} ended: {failure!r}")
             raise
         finally:
-            for _, connection in self.connections.values():
-                connection.close()
+            self.close()
+
+    def close(self):
+        for _, connection in self.connections.values():
+            connection.close()
 
     def step(self):
         choice = self.random.random()
@@ -144,7 +147,7 @@ class Worker(threading.Thread):
         elif choice < 0.97:
             self.read(node, self.pick(self.all), "GET" if choice < 0.85 else "HEAD")
         else:
-            self.list(node, self.random.choice(self.cluster.workers))
+            self.list(node, self.random.choice(self.cluster.workers), self.random.choice(CONTAINERS))
 
     def pick(self, keys):
         """Some more often than others."""
@@ -254,14 +257,15 @@ class Worker(threading.Thread):
         elif int(answer.headers["Content-Length"]) != operation.size:
             self.tally.violation(f"{where} has length {answer.headers['Content-Length']}", key)
 
-    def list(self, node, worker):
-        floors = [key.acknowledged for key in worker.own]
+    def list(self, node, worker, container):
+        keys = [key for key in worker.own if key.container == container]
+        floors = [key.acknowledged for key in keys]
         prefix = f"w{worker.number}/"
-        where, rows, marker = f"listing of {prefix} by {node.name}", {}, ""
-        limit = self.random.choice((10_000, 10_000, 20))
+        where, rows, marker = f"listing of {container}/{prefix} by {node.name}", {}, ""
+        limit = self.random.choice((10_000, 10_000, 3))
         while True:
             query = f"format=json&prefix={prefix}&limit={limit}&marker={urllib.parse.quote(marker)}"
-            answer = self.ask(node, "GET", f"/{CONTAINER}?{query}")
+            answer = self.ask(node, "GET", f"/{container}?{query}")
             if answer is None or answer.status >= 500:
                 return
             where += f" ({answer.headers.get('X-Trans-Id')})"
@@ -273,7 +277,7 @@ class Worker(threading.Thread):
             if len(page) < limit:
                 break
             marker = page[-1]["name"]
-        for key, floor in zip(worker.own, floors):
+        for key, floor in zip(keys, floors):
             row = rows.pop(key.name, None)
             if row is None:
                 if not key.may_be_absent(floor):
