@@ -75,6 +75,8 @@ class TortureCluster:
         # Those in the cluster now, and all there ever were.
         self.members, self.made = [], []
         self.workers = []
+        # While of some partitions there is no majority, and when that was last.
+        self.lacks_majority, self.lacked_majority = False, 0.0
 
     def new_member(self):
         self.made.append(Member(self.scratch, len(self.made) + 1, self.network))
@@ -114,6 +116,9 @@ class TortureCluster:
 
     def status(self):
         return ringfort_json("status", "--data", self.members[0].data)
+
+    def had_majority(self, since):
+        return not self.lacks_majority and self.lacked_majority < since
 
     def proxies(self):
         return list(self.members)

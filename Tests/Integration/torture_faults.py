@@ -275,9 +275,12 @@ class Grow(Fault):
         self.say(f"{node.name} has left after {time.monotonic() - began:.1f} s: {done['moved']}")
 
     def kill_one(self, run):
-        """Any node, the new one too, in the middle of the change."""
+        """Any node, the new one too, in the middle of the change: of some partitions, one replica is then away and another still behind."""
         if run.random.random() < 0.7:
+            run.cluster.lacks_majority = True
             Kill(self.say).happen(run)
+            run.cluster.lacks_majority = False
+            run.cluster.lacked_majority = time.monotonic()
 
     @staticmethod
     def follow(run):

@@ -325,7 +325,8 @@ class Worker(threading.Thread):
                 if took > SLOW_SECONDS:
                     self.tally.slow[method] += 1
             if answer is None or answer.status >= 500:
-                excused = not node.is_quiet(began - GRACE_SECONDS)
+                calm = began - GRACE_SECONDS
+                excused = not node.is_quiet(calm) or not self.cluster.had_majority(calm)
                 (self.tally.excused if excused else self.tally.errors)[f"{method} {reason}"] += 1
                 if not excused:
                     detail = answer.body[:200].decode(errors="replace") if answer else ""
