@@ -6,7 +6,7 @@ CHECKS := --explicit-target-dependency-import-check error
 # For the programs behind `bench`, `bench-peers` and `bench-cluster`.
 ARGS ?=
 
-.PHONY: run test build unit integration format lint bench bench-peers bench-cluster
+.PHONY: run test build unit integration torture format lint bench bench-peers bench-cluster
 
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
 run:
@@ -34,6 +34,14 @@ integration:
 	scripts/install-dependencies test
 	swift build -c release --product ringfort $(CHECKS)
 	cd Tests/Integration && ../../.venv/bin/python -m unittest $(if $(TESTS),$(TESTS),discover)
+
+# A cluster under load while its nodes are killed, stopped, cut off and damaged. As root it has more kinds of faults.
+TORTURE_SECONDS ?= 600
+TORTURE ?=
+torture:
+	scripts/install-dependencies test
+	swift build -c release --product ringfort $(CHECKS)
+	cd Tests/Integration && ../../.venv/bin/python torture.py --seconds $(TORTURE_SECONDS) $(TORTURE)
 
 format:
 	swift format format -i -r Sources Tests benchmarks Package.swift

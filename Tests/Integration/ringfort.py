@@ -48,6 +48,9 @@ def ringfort_json(*arguments):
 class Process:
     """A `ringfort` process that prints a line `ready ...` when it answers."""
 
+    # What the command line begins with: another network namespace, for instance.
+    prefix = ()
+
     def __init__(self, arguments, directory, name):
         self.arguments, self.directory, self.name = [str(a) for a in arguments], pathlib.Path(directory), name
         self.process = None
@@ -55,7 +58,8 @@ class Process:
     def start(self):
         self.out, self.log = self.directory / f"{self.name}.out", self.directory / f"{self.name}.log"
         with open(self.out, "w") as out, open(self.log, "a") as log:
-            self.process = subprocess.Popen([BINARY, *self.arguments], stdout=out, stderr=log, stdin=subprocess.DEVNULL)
+            command = [*self.prefix, BINARY, *self.arguments]
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not any(line.startswith("ready") for line in self.out.read_text().splitlines()):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -126,8 +130,8 @@ def sign_in(port, user, key):
     return call(port, "GET", "/auth/v1.0", headers={"X-Auth-User": user, "X-Auth-Key": key})
 
 
-def call(port, method, path, body=None, headers=None, timeout=60):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+def call(port, method, path, body=None, headers=None, timeout=60, host="127.0.0.1"):
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()

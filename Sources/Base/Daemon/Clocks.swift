@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// The time of day as a value that is handed in, so that tests and the simulation can bring their own.
 package struct WallClock: Sendable {
@@ -15,11 +16,21 @@ package struct WallClock: Sendable {
 
     package static let ticksPerSecond: UInt64 = 100_000
 
-    /// `CLOCK_REALTIME`.
+    /// `CLOCK_REALTIME`, and what `shiftSystem` adds to it.
     package static let system = WallClock {
         let now = clockTime(CLOCK_REALTIME)
-        return UInt64(now.tv_sec) * ticksPerSecond + UInt64(now.tv_nsec) / 10_000
+        let ticks = Int64(now.tv_sec) * Int64(ticksPerSecond) + Int64(now.tv_nsec) / 10_000
+        return UInt64(max(0, ticks + shift.load(ordering: .relaxed)))
     }
+
+    /// Lets the whole process believe in another time: a test's node whose clock is off.
+    ///
+    /// - Parameter milliseconds: negative for a clock that is behind.
+    package static func shiftSystem(milliseconds: Int64) {
+        shift.store(milliseconds * Int64(ticksPerSecond) / 1000, ordering: .relaxed)
+    }
+
+    private static let shift = Atomic<Int64>(0)
 }
 
 /// A clock that never goes back, for deadlines and durations.

@@ -52,10 +52,19 @@ struct ReplicationOptions: ParsableArguments {
             """)
     var replicateEvery = 30.0
 
+    @Option(help: .hidden)
+    var clockOffsetMs: Int64 = 0
+
+    private static let longestClockOffset: Int64 = 86_400_000
+
     func validate() throws {
         guard (0.1...86_400).contains(replicateEvery) else {
             throw ValidationError("--replicate-every is a number of seconds from 0.1 to 86400")
         }
+        guard abs(clockOffsetMs) <= Self.longestClockOffset else {
+            throw ValidationError("--clock-offset-ms is a day at most")
+        }
+        WallClock.shiftSystem(milliseconds: clockOffsetMs)
     }
 
     var interval: TimeAmount { .milliseconds(Int64(replicateEvery * 1000)) }
