@@ -107,6 +107,27 @@ import Testing
         }
     }
 
+    /// A node that stands still takes connections and answers nothing; it is not known to be away.
+    @Test(.timeLimit(.minutes(1))) func readsDoNotWaitForASilentDevice() async throws {
+        var limits = TestCluster.limits
+        limits.readTimeout = .seconds(120)
+        limits.readPatience = .milliseconds(50)
+        try await use(limits: limits) { cluster in
+            #expect(await cluster.create().isStored)
+            for number in 0..<8 { #expect(await cluster.put("o\(number)", [UInt8(number)]).isStored) }
+            // A listing whose replicas differ.
+            cluster.nodes[1].fault = .refuses(.unreachable)
+            #expect(await cluster.put("p", [9]).isStored)
+            for node in [0, 2, 1] {
+                cluster.heal()
+                cluster.nodes[node].fault = .silent
+                for number in 0..<8 { #expect(await cluster.get("o\(number)") == .body([UInt8(number)])) }
+                #expect(await cluster.get("p") == .body([9]))
+                #expect(await cluster.list()?.count == 9)
+            }
+        }
+    }
+
     /// Long before a deadline: a client that is held back by one replica alone does not wait for it for long.
     @Test(.timeLimit(.minutes(1))) func aReplicaThatTakesNothingIsLeftOutOfAnUpload() async throws {
         var limits = TestCluster.limits

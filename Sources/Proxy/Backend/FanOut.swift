@@ -22,20 +22,26 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
     private let loop: ProxyLoop
     private var places: [Place] = []
     private var onReply: ((StorageReply, Int) -> Void)?
+    /// Told once, when an answer has been waited for longer than `StoreLimits.readPatience`.
+    private var onSlow: (() -> Void)?
     private var isDetached = false
+    /// Of what was asked last.
+    private var lastDeadline = NIODeadline.distantFuture
 
     private static let indexBits = 16
 
-    package init(_ loop: ProxyLoop, onReply: @escaping (StorageReply, Int) -> Void) {
+    package init(
+        _ loop: ProxyLoop, onSlow: (() -> Void)? = nil, onReply: @escaping (StorageReply, Int) -> Void
+    ) {
         self.loop = loop
+        self.onSlow = onSlow
         self.onReply = onReply
     }
 
     /// Begins a call to the node of `device`; its replies carry `index`.
     package func ask(_ request: StorageRequest, device: UInt16, index: Int, timeout: TimeAmount) {
         while places.count <= index { places.append(Place()) }
-        let deadline = NIODeadline.now() + timeout
-        loop.deadlines.add(self, deadline: deadline)
+        let deadline = wait(timeout)
         let generation = places[index].generation + 1
         places[index] = Place(waiting: 1, generation: generation, isBeginning: true)
         let tag = generation << Self.indexBits | index
@@ -61,9 +67,17 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
             onReply?(.failed(StorageFailure(.unreachable, "the call is over")), index)
             return
         }
-        loop.deadlines.add(self, deadline: .now() + timeout)
+        _ = wait(timeout)
         places[index].waiting += 1
         if let call = places[index].call { call.send(request) } else { places[index].early.append(request) }
+    }
+
+    private func wait(_ timeout: TimeAmount) -> NIODeadline {
+        let now = NIODeadline.now()
+        lastDeadline = now + timeout
+        let patience = onSlow == nil ? timeout : min(timeout, loop.limits.readPatience)
+        loop.deadlines.add(self, deadline: now + patience)
+        return lastDeadline
     }
 
     package func received(_ reply: StorageReply, tag: Int) {
@@ -87,6 +101,7 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
     /// Ends all calls; nothing is heard any more.
     package func end() {
         onReply = nil
+        onSlow = nil
         loop.deadlines.remove(self)
         let ended = places
         places.removeAll()
@@ -97,11 +112,19 @@ package final class FanOut: DeadlineQueue.Entry, CallReceiver {
     /// until its last answer or the deadline.
     package func detach() {
         onReply = nil
+        onSlow = nil
         isDetached = true
         for index in places.indices where places[index].waiting == 0 { end(index: index) }
     }
 
     package override func expired() {
+        if let onSlow {
+            self.onSlow = nil
+            if deadline < lastDeadline {
+                loop.deadlines.add(self, deadline: lastDeadline)
+                return onSlow()
+            }
+        }
         // Those that are silent now: what is asked in reply to one of them has a deadline of its own.
         let silent = places.enumerated().filter { $0.element.waiting > 0 }.map { ($0.offset, $0.element.generation) }
         for (index, generation) in silent where index < places.count && places[index].generation == generation {

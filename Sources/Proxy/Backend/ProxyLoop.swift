@@ -56,6 +56,8 @@ package struct StoreLimits: Sendable {
     /// For the commit of a large upload, whose bytes have to reach the disk first.
     package var commitTimeout = TimeAmount.seconds(60)
     package var readTimeout = TimeAmount.seconds(5)
+    /// When a read has waited so long for a replica, it asks others: a node that stands still is not known to be away.
+    package var readPatience = TimeAmount.milliseconds(500)
     package var sweepInterval = TimeAmount.milliseconds(100)
     /// Rounds of a write that keeps meeting newer timestamps.
     package var maximumWriteRounds = 8

@@ -57,7 +57,7 @@ final class MergedListing {
         guard count < query.limit else { return finish(.success((count, entries))) }
         answered = 0
         pages = Array(repeating: nil, count: target.primaries.count)
-        let fanOut = FanOut(loop) { reply, index in self.receive(reply, from: index) }
+        let fanOut = FanOut(loop, onSlow: { self.hurry() }, onReply: { self.receive($0, from: $1) })
         self.fanOut = fanOut
         for (index, device) in target.primaries.enumerated() {
             let rows = ListTable(
@@ -74,13 +74,25 @@ final class MergedListing {
         }
         // All are heard, so that a row that only one of them has is not missed while it is there to be seen.
         guard answered == target.primaries.count else { return }
-        fanOut?.end()
-        fanOut = nil
         let present = pages.compactMap { $0 }
-        guard present.count > target.primaries.count / 2 else {
+        guard isMajority(present) else {
             return finish(.failure(StorageFailure(.unreachable, "no majority for a listing")))
         }
-        merge(present)
+        goOn(with: present)
+    }
+
+    /// A replica has been silent for long: the rows of a majority have to do.
+    private func hurry() {
+        let present = pages.compactMap { $0 }
+        if isMajority(present) { goOn(with: present) }
+    }
+
+    private func isMajority(_ pages: [Page]) -> Bool { pages.count > target.primaries.count / 2 }
+
+    private func goOn(with pages: [Page]) {
+        fanOut?.end()
+        fanOut = nil
+        merge(pages)
         run()
     }
 

@@ -39,7 +39,7 @@ package final class TableListing {
         _ loop: ProxyLoop, _ target: TableTarget, _ query: ListTable, completion: @escaping (Outcome) -> Void
     ) {
         let listing = TableListing(loop, target, query, completion: completion)
-        let fanOut = FanOut(loop) { reply, index in listing.receive(reply, from: index) }
+        let fanOut = FanOut(loop, onSlow: { listing.hurry() }, onReply: { listing.receive($0, from: $1) })
         listing.fanOut = fanOut
         for index in target.primaries.indices where listing.completion != nil { listing.ask(index, page: index == 0) }
     }
@@ -67,6 +67,12 @@ package final class TableListing {
         default:
             act(on: quorum.receiveFailure(from: index))
         }
+    }
+
+    /// Whoever was asked for the page may stand still: somebody else has it too.
+    private func hurry() {
+        pageSource = nil
+        act(on: quorum.hurry())
     }
 
     private func act(on action: TableQuorum.Action) {

@@ -22,7 +22,8 @@ package final class TableRead {
 
     package static func run(_ loop: ProxyLoop, _ target: TableTarget, completion: @escaping (Outcome) -> Void) {
         let read = TableRead(replicas: target.primaries.count, completion: completion)
-        let fanOut = FanOut(loop) { reply, index in read.receive(reply, from: index) }
+        let fanOut = FanOut(
+            loop, onSlow: { read.act(on: read.quorum.hurry()) }, onReply: { read.receive($0, from: $1) })
         read.fanOut = fanOut
         for (index, device) in target.primaries.enumerated() where read.completion != nil {
             fanOut.ask(
@@ -39,6 +40,10 @@ package final class TableRead {
             action = quorum.receiveFailure(from: index)
         default: action = quorum.receiveFailure(from: index)
         }
+        act(on: action)
+    }
+
+    private func act(on action: TableQuorum.Action) {
         switch action {
         case .wait: break
         case .fail: finish(.unavailable(lastFailure))

@@ -42,7 +42,9 @@ package final class ObjectRead {
     }
 
     package func start() {
-        fanOut = FanOut(loop) { [unowned self] reply, index in receive(reply, from: index) }
+        fanOut = FanOut(
+            loop, onSlow: { [unowned self] in act(on: quorum.hurry()) },
+            onReply: { [unowned self] reply, index in receive(reply, from: index) })
         let first = quorum.begin(order: Array(target.primaries.indices))
         for index in first.versions { ask(index, full: false) }
         ask(first.full, full: true)

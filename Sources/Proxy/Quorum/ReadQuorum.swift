@@ -32,11 +32,19 @@ package struct ReadQuorum: Sendable {
         case fail
     }
 
-    private enum Replica: Equatable { case unasked, asked(full: Bool), answered(Version, full: Bool), failed }
+    private enum Replica: Equatable {
+        case unasked
+        /// `heard` is what it has said of its version, when it is asked again for everything.
+        case asked(full: Bool, heard: Version = .absent)
+        case answered(Version, full: Bool)
+        case failed
+    }
 
     private var replicas: [Replica]
     private let majority: Int
     private var decided = false
+    /// Silent replicas are waited for no longer than it takes to hear a majority.
+    private var isHurried = false
     /// Ask all replicas before answering (`X-Newest`).
     private let asksAll: Bool
 
@@ -65,6 +73,17 @@ package struct ReadQuorum: Sendable {
         return decide()
     }
 
+    /// Somebody has been silent for long: another replica is asked in its place, for everything unless that is there already, and
+    /// a majority that differs has to do.
+    package mutating func hurry() -> Action {
+        guard !decided else { return .wait }
+        isHurried = true
+        guard let next = replicas.firstIndex(of: .unasked) else { return decide() }
+        let hasFull = replicas.contains { if case .answered(_, full: true) = $0 { true } else { false } }
+        replicas[next] = .asked(full: !hasFull)
+        return hasFull ? .askVersion(next) : .askAll(next)
+    }
+
     /// Replicas that answered with something older than this.
     package func staleReplicas(than timestamp: Timestamp) -> [Int] {
         replicas.indices.filter { index in
@@ -81,7 +100,9 @@ package struct ReadQuorum: Sendable {
             case .answered(let version, _):
                 answered += 1
                 if version.timestamp > newest.timestamp { newest = version }
-            case .asked: asked += 1
+            case .asked(_, let heard):
+                asked += 1
+                if heard.timestamp > newest.timestamp { newest = heard }
             case .unasked, .failed: break
             }
         }
@@ -110,11 +131,12 @@ package struct ReadQuorum: Sendable {
             }
         }
         // A write that a minority holds may have been refused to its client: before anybody is shown it, the others are asked.
-        if holders < majority, asked > 0 { return .wait }
+        if holders < majority, asked > 0, !isHurried { return .wait }
         if holders < majority, let next = askNext() { return next }
         if let full { return end(.answer(from: full, stale: stale)) }
-        guard let other else { return end(.fail) }
-        replicas[other] = .asked(full: true)
+        // The one that has it is asked for it already.
+        guard let other else { return .wait }
+        replicas[other] = .asked(full: true, heard: .live(timestamp))
         return .askAll(other)
     }
 
@@ -123,7 +145,7 @@ package struct ReadQuorum: Sendable {
         // Whoever has failed to answer in full may have been the only one asked for the body.
         let hasFull = replicas.contains {
             switch $0 {
-            case .answered(_, full: true), .asked(full: true): true
+            case .answered(_, full: true), .asked(full: true, _): true
             default: false
             }
         }

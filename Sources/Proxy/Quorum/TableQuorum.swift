@@ -34,6 +34,11 @@ package struct TableQuorum: Sendable {
         return decide()
     }
 
+    /// Somebody has been silent for long: a majority that differs has to do.
+    package func hurry() -> Action {
+        replies.count { $0 != nil } >= majority ? .done : .wait
+    }
+
     /// The reply whose rows a majority shares; without one, that of the newest row.
     package var agreed: TableReply? {
         let present = replies.compactMap { $0 }
