@@ -82,7 +82,7 @@ class Wipe(Fault):
     """The node comes back with an empty disk, and is filled before anything else happens."""
 
     name = "wipe"
-    seconds = 40
+    seconds = 25
 
     def on(self, node, run):
         node.kill()
@@ -97,7 +97,7 @@ class Flip(Fault):
     """Some bytes on the disk of a running node are others than were written."""
 
     name = "flip"
-    seconds = 40
+    seconds = 25
     BYTES = 20
 
     def on(self, node, run):

@@ -303,6 +303,8 @@ class Worker(threading.Thread):
         began = time.monotonic()
         pid, connection = self.connections.get(node.name, (0, None))
         if pid != node.process.pid:
+            if connection:
+                connection.close()
             connection = http.client.HTTPConnection(node.host, node.port, timeout=TIMEOUT_SECONDS)
             self.connections[node.name] = node.process.pid, connection
         answer, reason = None, ""
