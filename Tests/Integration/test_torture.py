@@ -1,4 +1,5 @@
-"""A short run of `torture.py` with all kinds of faults, and one that has to fail. `TORTURE_SECONDS` and `TORTURE_SEED` set the first."""
+"""A short run of `torture.py` with all kinds of faults, and one that has to fail. `TORTURE_SECONDS` and `TORTURE_SEED` are
+those of the first."""
 
 import os
 import random

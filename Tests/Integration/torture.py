@@ -2,8 +2,8 @@
 
     python torture.py --seconds 600 --seed 7 --faults kill,stop
 
-At most one node is out of order at a time, so that a majority of every partition is there. Prints its seed, every fault and every
-violation; the exit status is 1 when there was one."""
+At most one node is out of order at a time, so that a majority of every partition is there. Prints its seed, every fault
+and every violation; the exit status is 1 when there was one."""
 
 import argparse
 import pathlib
@@ -101,7 +101,7 @@ class Run:
             time.sleep(self.random.choice((0.1, 1, 4)))
 
     def agree(self, is_calm=False):
-        """Every copy of every object is sound and the newest one. Deletes can only be checked when nothing is written."""
+        """Every copy of every object is sound and the newest. Deletes can only be checked when nothing is written."""
         ended = time.monotonic()
         while True:
             try:
@@ -123,8 +123,7 @@ class Run:
         """Deleted objects of which some device still holds a living copy."""
         found = []
         for worker in self.cluster.workers:
-            deleted = [k for k in worker.own if k.acknowledged > 0 and k.is_certain and k.operations[k.acknowledged].kind == "DELETE"]
-            for key in deleted[:8]:
+            for key in [key for key in worker.own if key.is_deleted][:8]:
                 places = self.cluster.where(f"AUTH_admin/{key.container}/{key.name}")
                 states = [place["holds"]["state"] for place in places["primaries"] + places["handoffs"]]
                 if "live" in states:
@@ -149,7 +148,8 @@ class Run:
     def report(self):
         tally = self.tally
         self.say(f"done: {dict(tally.done)}, slowest by a sound proxy {tally.slowest:.1f} s, slow: {dict(tally.slow)}")
-        self.say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %); of proxies in a fault: {dict(tally.excused)}")
+        self.say(f"errors: {dict(tally.errors)} ({100 * tally.error_share:.2f} %)")
+        self.say(f"errors of proxies in a fault: {dict(tally.excused)}")
         if tally.error_share > MAXIMUM_ERROR_SHARE:
             tally.violation(f"{100 * tally.error_share:.2f} % of the requests failed")
         for fault in self.faults:

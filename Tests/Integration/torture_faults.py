@@ -82,7 +82,7 @@ class Wipe(Fault):
     """The node comes back with an empty disk, and is filled before anything else happens."""
 
     name = "wipe"
-    seconds = 40
+    seconds = 25
 
     def on(self, node, run):
         node.kill()
@@ -97,7 +97,7 @@ class Flip(Fault):
     """Some bytes on the disk of a running node are others than were written."""
 
     name = "flip"
-    seconds = 40
+    seconds = 25
     BYTES = 20
 
     def on(self, node, run):
@@ -156,7 +156,7 @@ class Full(Fault):
 
 
 class Fail(Fault):
-    """The disk fails under the running node; the node starts again on what had been flushed, as after a loss of power."""
+    """The disk fails under the running node; the node starts again on what was flushed, as after a loss of power."""
 
     name = "fail"
 
@@ -275,7 +275,8 @@ class Grow(Fault):
         self.say(f"{node.name} has left after {time.monotonic() - began:.1f} s: {done['moved']}")
 
     def kill_one(self, run):
-        """Any node, the new one too, in the middle of the change: of some partitions, one replica is then away and another still behind."""
+        """Any node, the new one too, in the middle of the change: of some partitions, one replica is then away and
+        another still behind."""
         if run.random.random() < 0.7:
             run.cluster.lacks_majority = True
             Kill(self.say).happen(run)

@@ -1,7 +1,8 @@
 """A load on all proxies and a model of what they have acknowledged.
 
-Each key has one writer. A write that failed is unknown: it or what was there before is right, until the next acknowledged one. So an
-answer is right when it shows the last write acknowledged before the question or any later one that was begun before the answer."""
+Each key has one writer. A write that failed is unknown: it or what was there before is right, until the next acknowledged
+one. So an answer is right when it shows the last write acknowledged before the question or any later one that was begun
+before the answer."""
 
 import collections
 import hashlib
@@ -56,6 +57,11 @@ class Key:
         """No write since the last acknowledged one has an unknown outcome."""
         return all(o.kind == "ABORT" for o in self.operations[self.acknowledged + 1 :])
 
+    @property
+    def is_deleted(self):
+        """By the last write, whose outcome is known."""
+        return self.acknowledged > 0 and self.is_certain and self.operations[self.acknowledged].kind == "DELETE"
+
     def wait_for(self, node):
         self.waits_for, self.waits_since = node, time.monotonic()
 
@@ -106,7 +112,8 @@ class Worker(threading.Thread):
     def __init__(self, number, keys, cluster, tally, seed, pace):
         super().__init__(daemon=True)
         self.number, self.cluster, self.tally, self.pace = number, cluster, tally, pace
-        self.own = [Key(CONTAINERS[index % len(CONTAINERS)], f"w{number}/k{index:03}") for index in range(keys)]
+        containers = (CONTAINERS[index % len(CONTAINERS)] for index in range(keys))
+        self.own = [Key(container, f"w{number}/k{index:03}") for index, container in enumerate(containers)]
         self.all = self.own
         self.random = random.Random(f"{seed} {number}")
         self.connections = {}
@@ -296,6 +303,8 @@ class Worker(threading.Thread):
         began = time.monotonic()
         pid, connection = self.connections.get(node.name, (0, None))
         if pid != node.process.pid:
+            if connection:
+                connection.close()
             connection = http.client.HTTPConnection(node.host, node.port, timeout=TIMEOUT_SECONDS)
             self.connections[node.name] = node.process.pid, connection
         answer, reason = None, ""

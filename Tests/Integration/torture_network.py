@@ -1,5 +1,5 @@
-"""One network namespace per node, on a bridge whose own address is the test's: nodes can be cut off from each other while the test still
-reaches them. Without root, `ip` and `nft` all nodes are on 127.0.0.1."""
+"""One network namespace per node, on a bridge whose own address is the test's: nodes can be cut off from each other while
+the test still reaches them. Without root, `ip` and `nft` all nodes are on 127.0.0.1."""
 
 import os
 import random
@@ -64,7 +64,7 @@ class Namespaces:
         return f"{self.network}.{number}", 8080, 6200, prefix
 
     def cut(self, number, direction):
-        """Packets between a node and the others vanish: `both` ways, only those it gets (`in`), or only those it sends (`out`)."""
+        """Packets between a node and the others vanish: `both` ways, those it gets (`in`) or those it sends (`out`)."""
         others = f"{{ {self.network}.1-{self.network}.200 }}"
         rules = ["add table inet cut"]
         if direction in ("in", "both"):
