@@ -1,6 +1,7 @@
 """Storage processes that hang: they keep their connections and answer nothing."""
 
 import json
+import pathlib
 import signal
 import statistics
 import time
@@ -25,6 +26,13 @@ class StoppedTests(unittest.TestCase):
     def send(self, number, *processes):
         for process in processes:
             process.signal(number)
+        # Its threads stop one by one.
+        while number == signal.SIGSTOP and any(self.is_running(process) for process in processes):
+            time.sleep(0.001)
+
+    def is_running(self, process):
+        tasks = pathlib.Path(f"/proc/{process.process.pid}/task").iterdir()
+        return any((task / "stat").read_text().rsplit(") ", 1)[1][0] != "T" for task in tasks)
 
     def timed(self, *request):
         start = time.monotonic()
