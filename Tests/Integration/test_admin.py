@@ -11,6 +11,11 @@ from ringfort import BINARY, Store, StoreTestCase, call, ringfort, ringfort_json
 
 SUBCOMMANDS = [
     ["up"],
+    ["rebalance"],
+    ["rebalance", "status"],
+    ["rebalance", "pause"],
+    ["rebalance", "resume"],
+    ["rebalance", "pace"],
     ["user"],
     ["user", "add"],
     ["user", "remove"],

@@ -43,8 +43,9 @@ struct RebalanceReport {
             if view.rate > 0 { view.secondsLeft = (before[device.node.id] ?? 0) / view.rate + 1 }
             return view
         }
-        let unknown = devices.contains { $0.secondsLeft == nil && !$0.settling.isSettled }
-        secondsLeft = unknown ? nil : devices.compactMap(\.secondsLeft).max()
+        // How many objects a partition has that a device has yet to get, only those know that give them.
+        let isKnown = devices.allSatisfy { $0.settling.status != nil && ($0.left == 0 || $0.secondsLeft != nil) }
+        secondsLeft = isKnown ? devices.compactMap(\.secondsLeft).max() : nil
     }
 
     private func sum(_ figure: (DeviceStatus) -> Int64) -> Int64 {
@@ -62,6 +63,8 @@ struct RebalanceReport {
             state = "paused on \(paused.joined(separator: ", "))"
         } else if settling.isSettled {
             state = "settled for these rings, what rested moves next"
+        } else if devices.allSatisfy({ $0.left == 0 && $0.settling.status?.behindPartitions == 0 }) {
+            state = "the replicators have a last look"
         } else {
             state = "\(rate)/s, " + (secondsLeft.map { "about \(WorkerReport.duration($0)) left" } ?? "time not known")
         }
