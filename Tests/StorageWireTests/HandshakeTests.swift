@@ -87,10 +87,10 @@ struct HandshakeTests {
     @Test func anotherVersionIsRefused() throws {
         var client = Handshake(role: .client, credentials: credentials())
         var hello = try frame(client.begin())
-        hello.payload.setInteger(UInt16(2), at: 4)
+        hello.payload.setInteger(UInt16(3), at: 4)
         hello.payload.setInteger(UInt16(9), at: 6)
         var server = Handshake(role: .server, credentials: credentials())
-        #expect(throws: WireError.refused("peer speaks versions 2 to 9, not 1")) { try server.receive(hello) }
+        #expect(throws: WireError.refused("peer speaks versions 3 to 9, not 2")) { try server.receive(hello) }
     }
 
     @Test func aRequestBeforeTheProofIsMalformed() {
