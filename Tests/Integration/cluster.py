@@ -59,7 +59,7 @@ class Cluster:
                 place = ["--zone", number + 1, "--ip", "127.0.0.1", "--port", port, "--device", "d1"]
                 ringfort("ring", "add", builder, *place, "--weight", 100)
             ringfort("ring", "rebalance", builder)
-        self.key = secrets.token_urlsafe(24)
+        self.key = secrets.token_hex(24)
         ringfort("user", "add", "--data", self.shared, "admin:admin", "--key", self.key, "--role", ".admin")
 
     def start(self):
