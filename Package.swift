@@ -89,7 +89,11 @@ let package = Package(
         tests("RingTests", ["Ring"]),
         tests("AccessTests", ["Access"]),
         tests("DaemonTests", ["Daemon"]),
-        tests("StorageWireTests", ["StorageWire", "Ring", nioCore, nioPosix, logging]),
+        tests(
+            "StorageWireTests",
+            [
+                "StorageWire", "Ring", nioCore, nioPosix, .product(name: "NIOEmbedded", package: "swift-nio"), logging,
+            ]),
         tests("DeviceLogTests", ["DeviceLog", "Ring", nioCore, logging]),
         tests("HTTPServerTests", ["HTTPServer", nioCore, nioPosix, logging]),
         tests(

@@ -51,8 +51,9 @@ private final class TablePair: @unchecked Sendable {
     /// Whether the own device took the other's place there: then the other has what it would have.
     private func isSource(of partition: UInt32) -> Bool { behind[partition] == .some(.some(other)) }
 
-    /// The partitions in which it did.
-    var inherited: [UInt32] { isSuccession ? behind.keys.filter { isSource(of: $0) } : [] }
+    /// Of a succession, partitions in which it did: as many as one question can name, the others come with a later pass.
+    private(set) lazy var inherited: [UInt32] =
+        isSuccession ? Array(behind.keys.filter { isSource(of: $0) }.sorted().prefix(DigestQuery.maximumPartitions)) : []
 
     private func partition(_ hash: PathHash) -> UInt32 { UInt32(ring.partition(of: hash)) }
     func unsettle(_ hash: PathHash) { unsettled.insert(partition(hash)) }
@@ -63,9 +64,9 @@ private final class TablePair: @unchecked Sendable {
     /// Of the partitions in which the own device is behind, those that it has nothing to learn of from the other any more.
     var settled: [UInt32] {
         guard isComplete else { return [] }
+        if isSuccession { return inherited.filter { !unsettled.contains($0) } }
         return behind.keys.filter { partition in
-            guard !unsettled.contains(partition) else { return false }
-            return isSuccession ? isSource(of: partition) : ring.primaries(of: Int(partition)).contains(Int(other))
+            !unsettled.contains(partition) && ring.primaries(of: Int(partition)).contains(Int(other))
         }
     }
 }
@@ -108,17 +109,12 @@ package final class TableReplicator: @unchecked Sendable {
     private let nodes: any NodeDirectory
     private let eventLoop: any EventLoop
     private let logger: Logger
-    private let interval: TimeAmount
     private let rings: @Sendable () -> [StorageWire.TableKind: Ring]
     private let ringsVersion: @Sendable () -> UInt64
     private let now: @Sendable () -> Timestamp
     /// Tables that are merged.
     package let control = WorkerControl(name: "table-replicator", unit: .objects)
-    private var scheduled: Scheduled<Void>?
-    private var isRunning = false
-    private var isWantedAgain = false
-    private var isStopped = false
-    private var waiting: [EventLoopPromise<Void>] = []
+    private let passes: PassSchedule
     private var current = Figures()
     private let shared = Mutex(Figures())
     private let remainders = Mutex<[UInt16: Remainder]>([:])
@@ -151,7 +147,7 @@ package final class TableReplicator: @unchecked Sendable {
         self.nodes = nodes
         self.eventLoop = eventLoop
         self.logger = logger
-        self.interval = interval
+        passes = PassSchedule(on: eventLoop, interval: interval)
         self.rings = rings
         self.ringsVersion = ringsVersion
         self.now = now
@@ -166,45 +162,25 @@ package final class TableReplicator: @unchecked Sendable {
     package func start(after delay: TimeAmount = .seconds(2)) {
         eventLoop.execute { [self] in
             server.replicator.withLock { $0 = self }
-            schedule(in: delay)
+            passes.start(after: delay) { [self] in pass() }
         }
     }
 
     package func stop() {
         eventLoop.execute { [self] in
-            isStopped = true
             control.stop()
-            scheduled?.cancel()
-            scheduled = nil
+            passes.stop()
             server.replicator.withLock { $0 = nil }
         }
     }
 
-    /// Runs a pass now, or once more after the one under way; done at its end.
+    /// Has a pass made now, or once more after the one under way; done at its end.
     @discardableResult
-    package func runPass() -> EventLoopFuture<Void> {
-        let promise = eventLoop.makePromise(of: Void.self)
-        eventLoop.execute { [self] in
-            waiting.append(promise)
-            if isRunning { isWantedAgain = true } else { begin() }
-        }
-        return promise.futureResult
-    }
+    package func runPass() -> EventLoopFuture<Void> { passes.run() }
 
     // MARK: Passes
 
-    private func schedule(in delay: TimeAmount) {
-        guard !isStopped else { return }
-        scheduled?.cancel()
-        scheduled = eventLoop.scheduleTask(in: delay) { [self] in if !isRunning { begin() } }
-    }
-
-    private func begin() {
-        scheduled?.cancel()
-        scheduled = nil
-        isRunning = true
-        let promises = waiting
-        waiting = []
+    private func pass() -> EventLoopFuture<Void> {
         current.differingTables = 0
         current.isComplete = true
         unfinished = []
@@ -216,22 +192,18 @@ package final class TableReplicator: @unchecked Sendable {
         let work = devices.flatMap { device in
             [StorageWire.TableKind.account, StorageWire.TableKind.container].map { (device: device, kind: $0) }
         }
-        BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
+        return BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
             let (device, kind) = work[index]
-            guard let ring = rings[kind], let log = server.devices[device], !isStopped else {
+            guard let ring = rings[kind], let log = server.devices[device], !passes.isStopped else {
                 unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             return compare(device, log, kind, ring).flatMap { [self] in giveAway(device, log, kind, ring) }
-        }.whenComplete { [self] _ in
-            isRunning = false
+        }.map { [self] in
             current.passes += 1
             noteEnd(of: devices, version)
             control.endPass()
             publish()
-            for promise in promises { promise.succeed() }
-            schedule(in: isWantedAgain ? .zero : interval)
-            isWantedAgain = false
         }
     }
 
@@ -315,7 +287,7 @@ package final class TableReplicator: @unchecked Sendable {
     private func compare(_ pair: TablePair, in range: HashRange) -> EventLoopFuture<Void> {
         let query = TableQuery(
             device: pair.other, kind: pair.kind, range: range,
-            mustBeForeign: Array(pair.inherited.prefix(DigestQuery.maximumPartitions)))
+            mustBeForeign: pair.inherited)
         return pair.node.ask(.replication(.tables(query)), within: Self.timeout, on: eventLoop).flatMap {
             [self] reply in
             guard case .replication(.tables(let page)) = reply else {

@@ -139,6 +139,7 @@ final class Member: Sendable {
         do {
             try running.storage.serve(localDevices(map))
             try running.metrics.register(running.storage.handler, on: registry)
+            try running.storage.registerAudit(on: registry)
         } catch {
             logger.error("A device can't be served", metadata: ["error": "\(error)"])
         }

@@ -30,6 +30,20 @@ final class StorageAssembly: Sendable {
     private struct Open {
         var devices: [Device] = []
         var logs: [UInt16: DeviceLog] = [:]
+        var compactors: [UInt16: WorkerControl] = [:]
+
+        /// Adds devices that were opened.
+        mutating func add(_ devices: [Device], _ opened: Opened) {
+            self.devices += devices
+            logs.merge(opened.logs) { $1 }
+            compactors.merge(opened.compactors) { $1 }
+        }
+    }
+
+    private struct Opened {
+        var logs: [UInt16: DeviceLog] = [:]
+        var compactors: [UInt16: WorkerControl] = [:]
+        var failure: CommandError?
     }
 
     struct Device: Equatable, Sendable {
@@ -53,12 +67,15 @@ final class StorageAssembly: Sendable {
     ) throws {
         Self.warnOfEmpty(devices, logger)
         registry = try WorkerSettingsFile(directory).registry()
-        let logs = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, registry, logger: logger)
+        let opened = try Self.open(devices, clusterID: clusterID, isFounding: isFounding, registry, logger: logger)
+        let logs = opened.logs
         try Self.place(logs, in: rings.now, after: before)
         self.clusterID = clusterID
         self.rings = rings
         self.logger = logger
-        open = Mutex(Open(devices: devices, logs: logs))
+        var all = Open()
+        all.add(devices, opened)
+        open = Mutex(all)
         let sinks = EventLoopSinks()
         let objects = ObjectServer(devices: logs, nodes: nodes, workers: workers, sinks: sinks, logger: logger)
         let containers = ContainerServer(devices: logs, workers: workers, sinks: sinks, logger: logger)
@@ -90,9 +107,7 @@ final class StorageAssembly: Sendable {
         }
         let replicator = replicator
         auditor = Auditor(
-            devices: devices.compactMap { device in
-                logs[device.id].map { Auditor.Device(id: device.id, name: device.name, log: $0) }
-            }, logger: logger,
+            devices: Self.audited(all), logger: logger,
             repair: { device, policy, hash in
                 replicator.repair(ObjectKey(policy: policy, hash: hash), on: device)
             })
@@ -108,8 +123,11 @@ final class StorageAssembly: Sendable {
 
     func register(on metrics: MetricsRegistry) throws {
         try registry.register(on: metrics)
-        try auditor.register(on: metrics)
+        try registerAudit(on: metrics)
     }
+
+    /// Adds the counters of devices that have none yet.
+    func registerAudit(on metrics: MetricsRegistry) throws { try auditor.register(on: metrics) }
 
     /// - Returns: see `Updater.start`.
     @discardableResult
@@ -140,16 +158,20 @@ final class StorageAssembly: Sendable {
     func serve(_ devices: [Device]) throws {
         try open.withLock { open in
             let kept = open.devices.filter { devices.contains($0) }
-            let gone = open.devices.filter { !kept.contains($0) }
-            let leaving = gone.compactMap { open.logs[$0.id] }
-            let logs = open.logs.filter { id, _ in kept.contains { $0.id == id } }
+            let gone = open
+            open.devices = kept
+            open.logs = gone.logs.filter { id, _ in kept.contains { $0.id == id } }
+            open.compactors = gone.compactors.filter { open.logs[$0.key] != nil }
             // Nobody may find a device that is being closed.
-            handler.use(logs, names: Self.names(kept))
-            for log in leaving { log.close() }
-            open = Open(devices: kept, logs: logs)
+            use(open)
+            for (id, log) in gone.logs where open.logs[id] == nil {
+                // One that an operator holds would hold the closing too.
+                if let compactor = gone.compactors[id] { registry.remove(compactor) }
+                log.close()
+            }
             var failure: (any Error)?
             for device in devices where !kept.contains(device) {
-                let opened: [UInt16: DeviceLog]
+                let opened: Opened
                 do {
                     // It comes to others that have data.
                     opened = try Self.open([device], clusterID: clusterID, isFounding: false, registry, logger: logger)
@@ -157,12 +179,22 @@ final class StorageAssembly: Sendable {
                     failure = error
                     continue
                 }
-                open.devices.append(device)
-                open.logs.merge(opened) { $1 }
-                handler.use(open.logs, names: Self.names(open.devices))
+                open.add([device], opened)
+                use(open)
                 logger.notice("A device is served", metadata: ["device": "\(device.name)", "id": "\(device.id)"])
             }
             if let failure { throw failure }
+        }
+    }
+
+    private func use(_ open: Open) {
+        handler.use(open.logs, names: Self.names(open.devices))
+        auditor.use(Self.audited(open))
+    }
+
+    private static func audited(_ open: Open) -> [Auditor.Device] {
+        open.devices.compactMap { device in
+            open.logs[device.id].map { Auditor.Device(id: device.id, name: device.name, log: $0) }
         }
     }
 
@@ -212,12 +244,13 @@ final class StorageAssembly: Sendable {
 
     private static func open(
         _ devices: [Device], clusterID: String, isFounding: Bool, _ registry: WorkerRegistry, logger: Logger
-    ) throws -> [UInt16: DeviceLog] {
-        let opened = Mutex<(logs: [UInt16: DeviceLog], failure: CommandError?)>(([:], nil))
+    ) throws -> Opened {
+        let opened = Mutex(Opened())
         var threads: [ServiceThread] = []
         for device in devices {
             let compactor = WorkerControl(name: "compactor-\(device.name)", unit: .bytes)
             registry.add(compactor)
+            opened.withLock { $0.compactors[device.id] = compactor }
             var configuration = Configuration()
             configuration.compactionSteering = CompactionSteering(
                 begin: { compactor.beginPass(total: $0) }, advance: { compactor.advance($0) },
@@ -242,11 +275,11 @@ final class StorageAssembly: Sendable {
         for thread in threads { thread.join() }
         return try opened.withLock { state in
             if let failure = state.failure {
-                registry.stop()
+                for compactor in state.compactors.values { registry.remove(compactor) }
                 for log in state.logs.values { log.close() }
                 throw failure
             }
-            return state.logs
+            return state
         }
     }
 }

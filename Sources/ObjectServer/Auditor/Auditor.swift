@@ -37,28 +37,35 @@ package final class Auditor: Sendable {
     private static let yieldMicroseconds: UInt32 = 50_000
 
     package let control: WorkerControl
-    private let devices: [Device]
     private let logger: Logger
     private let repair: Repair
     private let state = Mutex(State())
 
     private struct State {
         var thread: ServiceThread?
+        /// In the order of their ids.
+        var devices: [Device] = []
+        /// Devices that have their counter.
+        var registered: Set<UInt16> = []
         /// Damage found since the start, by device.
         var damaged: [UInt16: Int64] = [:]
     }
 
     package init(devices: [Device], logger: Logger, repair: @escaping Repair) {
-        self.devices = devices.sorted { $0.id < $1.id }
         self.logger = logger
         self.repair = repair
         control = WorkerControl(
             name: "auditor", unit: .bytes, pace: Self.defaultPace * Int64(max(1, devices.count)))
+        use(devices)
+    }
+
+    /// Other devices are read from the next pass on.
+    package func use(_ devices: [Device]) {
+        state.withLock { $0.devices = devices.sorted { $0.id < $1.id } }
     }
 
     /// Begins after a minute, or when an operator changes its control.
     package func start() throws {
-        guard !devices.isEmpty else { return }
         let thread = try ServiceThread(named: "auditor") { [self] in
             guard control.rest(seconds: Self.firstRest) else { return }
             var pass = AuditPass(self)
@@ -80,11 +87,13 @@ package final class Auditor: Sendable {
     /// Damage found on a device since the start.
     package func damaged(on device: UInt16) -> Int64 { state.withLock { $0.damaged[device] ?? 0 } }
 
+    /// Adds the counters of devices that have none yet.
     package func register(on metrics: MetricsRegistry) throws(MetricsError) {
-        for device in devices {
+        let devices = state.withLock { $0.devices }
+        for device in devices where state.withLock({ $0.registered.insert(device.id).inserted }) {
             try metrics.counter(
                 "ringfort_auditor_damaged_total", "Damaged copies, records and index runs that the auditor found",
-                labels: [("device", device.name)]
+                labels: [("device", device.name), ("id", "\(device.id)")]
             ) { [self] in Double(damaged(on: device.id)) }
         }
     }
@@ -112,28 +121,35 @@ package final class Auditor: Sendable {
     private struct AuditPass {
         let auditor: Auditor
         let progress: AuditProgress
-        private let audits: [(device: Device, audit: DeviceAudit)]
+        private var audits: [(device: Device, audit: DeviceAudit)] = []
 
         init(_ auditor: Auditor) {
             self.auditor = auditor
-            let progress = AuditProgress(auditor.control)
-            self.progress = progress
-            audits = auditor.devices.map { device in
-                var pressure = AuditPressure()
-                let audit = DeviceAudit(
-                    device.log,
-                    advance: { count, part in
-                        Auditor.giveWay(to: device.log, &pressure, auditor.control)
-                        return progress.advance(count, part)
-                    },
-                    found: { auditor.found($0, on: device) })
-                return (device, audit)
+            progress = AuditProgress(auditor.control)
+        }
+
+        /// Takes in what has come and lets go of what has left; the others go on where they were.
+        private mutating func followDevices() {
+            audits = auditor.state.withLock { $0.devices }.map { device in
+                audits.first { $0.device.log === device.log } ?? (device, audit(of: device))
             }
+        }
+
+        private func audit(of device: Device) -> DeviceAudit {
+            var pressure = AuditPressure()
+            return DeviceAudit(
+                device.log,
+                advance: { [auditor, progress] count, part in
+                    Auditor.giveWay(to: device.log, &pressure, auditor.control)
+                    return progress.advance(count, part)
+                },
+                found: { [auditor] in auditor.found($0, on: device) })
         }
 
         /// One pass over all devices; false when the process ends.
         mutating func run() -> Bool {
             let control = auditor.control
+            followDevices()
             progress.begin(audits.reduce(0) { $0 + ((try? $1.audit.size()) ?? 0) })
             for (device, audit) in audits {
                 control.note(activity: "device \(device.name)")

@@ -21,10 +21,7 @@ package final class Expirer: @unchecked Sendable {
     private let places: Places
     /// Counts the objects that were removed.
     package let control = WorkerControl(name: "expirer", unit: .objects)
-    private var scheduled: Scheduled<Void>?
-    private var isStopped = false
-    private var waiting: [EventLoopPromise<Void>] = []
-    private var isRunning = false
+    private let passes: PassSchedule
 
     private struct Places {
         var rings: @Sendable () -> [UInt8: Ring]
@@ -70,67 +67,37 @@ package final class Expirer: @unchecked Sendable {
         self.eventLoop = eventLoop
         self.logger = logger
         self.interval = interval
+        passes = PassSchedule(on: eventLoop, interval: interval)
         self.now = now
         places = Places(rings: rings, rowTarget: rowTarget, replicas: replicas)
     }
 
     package func start() {
-        eventLoop.execute { [self] in schedule() }
+        eventLoop.execute { [self] in passes.start(after: interval) { [self] in pass() } }
     }
 
     package func stop() {
         eventLoop.execute { [self] in
-            isStopped = true
             control.stop()
-            scheduled?.cancel()
-            scheduled = nil
+            passes.stop()
         }
     }
 
-    /// Runs a pass now, unless one is under way; done at its end.
-    package func runPass() -> EventLoopFuture<Void> {
-        let promise = eventLoop.makePromise(of: Void.self)
-        eventLoop.execute { [self] in
-            waiting.append(promise)
-            if !isRunning { begin() }
-        }
-        return promise.futureResult
-    }
+    /// Has a pass made now, or once more after the one under way; done at its end.
+    package func runPass() -> EventLoopFuture<Void> { passes.run() }
 
     // MARK: Passes
 
-    private func schedule() {
-        guard !isStopped else { return }
-        scheduled = eventLoop.scheduleTask(in: interval) { [self] in if !isRunning { begin() } }
-    }
-
-    private func begin() {
-        scheduled?.cancel()
-        isRunning = true
+    private func pass() -> EventLoopFuture<Void> {
         control.beginPass(total: nil)
         let devices = server.devices.sorted { $0.key < $1.key }
-        BoundedTasks.run(devices.count, width: 1, on: eventLoop) { [self] index in
+        return BoundedTasks.run(devices.count, width: 1, on: eventLoop) { [self] index in
             expire(on: devices[index].key, devices[index].value, after: nil)
-        }.whenComplete { [self] _ in
-            isRunning = false
-            control.endPass()
-            let promises = waiting
-            waiting = []
-            for promise in promises { promise.succeed() }
-            schedule()
-        }
-    }
-
-    private func timeToNextStep() -> TimeAmount? {
-        switch control.step(0) {
-        case .proceed, .stop: nil
-        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
-        case .paused: .milliseconds(500)
-        }
+        }.map { [control] in control.endPass() }
     }
 
     private func expire(on device: UInt16, _ log: DeviceLog, after last: ExpiryIndex.Entry?) -> EventLoopFuture<Void> {
-        guard !isStopped else { return eventLoop.makeSucceededVoidFuture() }
+        guard !passes.isStopped else { return eventLoop.makeSucceededVoidFuture() }
         let seconds = now() - interval.nanoseconds / 1_000_000_000
         let rings = places.rings()
         let step = max(1, Self.patience * interval.nanoseconds / 1_000_000_000)
@@ -139,7 +106,7 @@ package final class Expirer: @unchecked Sendable {
         }.flatMap { [self] found in
             for entry in found.obsolete { ExpiryIndex.forget(entry, in: log, server, on: eventLoop) }
             return BoundedTasks.run(
-                found.expired.count, width: Self.width, on: eventLoop, pause: timeToNextStep
+                found.expired.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep
             ) { [self] index in remove(found.expired[index], on: device, log) }.flatMap { [self] in
                 found.isWhole ? eventLoop.makeSucceededVoidFuture() : expire(on: device, log, after: found.last)
             }
@@ -165,7 +132,7 @@ package final class Expirer: @unchecked Sendable {
                 continue
             }
             // Without a place it is somebody else's: the replicator takes it there.
-            guard let place = rings[entry.key.policy]?.devices(of: entry.key.hash).firstIndex(of: device),
+            guard let place = rings[entry.key.policy]?.primaries(of: entry.key.hash).firstIndex(of: Int(device)),
                 entry.seconds + Int64(place) * step <= seconds,
                 case .live(let object) = try log.object(entry.key, body: .none, mayBlock: true)
             else { continue }
@@ -212,9 +179,4 @@ package final class Expirer: @unchecked Sendable {
             }
         }
     }
-}
-
-extension Ring {
-    /// Ids of the devices that are primaries of a name, in the order of the replicas.
-    fileprivate func devices(of hash: PathHash) -> [UInt16] { primaries(of: hash).deviceIDs }
 }

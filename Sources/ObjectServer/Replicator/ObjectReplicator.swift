@@ -49,13 +49,8 @@ package final class ObjectReplicator: @unchecked Sendable {
     let fetcher: ObjectFetcher
     /// Objects that are fetched, and objects that are given away.
     package let control = WorkerControl(name: "object-replicator", unit: .objects)
-    private var interval: TimeAmount
-    private var scheduled: Scheduled<Void>?
-    private var isRunning = false
-    private var isWantedAgain = false
-    private var isStopped = false
+    private let passes: PassSchedule
     private var current = Figures()
-    private var waiting: [EventLoopPromise<Void>] = []
     private let shared = Mutex(Figures())
     private let remainders = Mutex<[UInt16: Remainder]>([:])
     /// Devices for which the pass under way has left something.
@@ -72,7 +67,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         self.server = server
         self.eventLoop = eventLoop
         self.logger = logger
-        self.interval = interval
+        passes = PassSchedule(on: eventLoop, interval: interval)
         self.rings = rings
         self.ringsVersion = ringsVersion
         fetcher = ObjectFetcher(server, on: eventLoop)
@@ -86,49 +81,28 @@ package final class ObjectReplicator: @unchecked Sendable {
     /// - Parameter delay: until the first pass begins.
     package func start(after delay: TimeAmount = .seconds(2)) {
         eventLoop.execute { [self] in
+            watchForDamage()
             server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher, rings: rings) }
-            for (device, log) in server.devices {
-                log.whenDamaged { [weak self] key in self?.repair(key, on: device) }
-            }
-            schedule(in: delay)
+            passes.start(after: delay) { [self] in pass() }
         }
     }
 
     package func stop() {
         eventLoop.execute { [self] in
-            isStopped = true
             control.stop()
-            scheduled?.cancel()
-            scheduled = nil
+            passes.stop()
             server.fetchers.withLock { $0 = nil }
         }
     }
 
-    /// Runs a pass now, or once more after the one under way; done at its end.
+    /// Has a pass made now, or once more after the one under way; done at its end.
     @discardableResult
-    package func runPass() -> EventLoopFuture<Void> {
-        let promise = eventLoop.makePromise(of: Void.self)
-        eventLoop.execute { [self] in
-            waiting.append(promise)
-            if isRunning { isWantedAgain = true } else { begin() }
-        }
-        return promise.futureResult
-    }
+    package func runPass() -> EventLoopFuture<Void> { passes.run() }
 
     // MARK: Passes
 
-    private func schedule(in delay: TimeAmount) {
-        guard !isStopped else { return }
-        scheduled?.cancel()
-        scheduled = eventLoop.scheduleTask(in: delay) { [self] in if !isRunning { begin() } }
-    }
-
-    private func begin() {
-        scheduled?.cancel()
-        scheduled = nil
-        isRunning = true
-        let promises = waiting
-        waiting = []
+    private func pass() -> EventLoopFuture<Void> {
+        watchForDamage()
         current.differingPartitions = 0
         current.misplacedObjects = 0
         current.isComplete = true
@@ -140,22 +114,25 @@ package final class ObjectReplicator: @unchecked Sendable {
         let work = devices.flatMap { device in
             rings.keys.sorted().map { (device: device, policy: $0) }
         }
-        BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
+        return BoundedTasks.run(work.count, width: 1, on: eventLoop) { [self] index in
             let (device, policy) = work[index]
-            guard let ring = rings[policy], let log = server.devices[device], !isStopped else {
+            guard let ring = rings[policy], let log = server.devices[device], !passes.isStopped else {
                 unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
             return compare(device, log, policy, ring).flatMap { [self] in giveAway(device, log, policy, ring) }
-        }.whenComplete { [self] _ in
-            isRunning = false
+        }.map { [self] in
             current.passes += 1
             noteEnd(of: devices, version)
             control.endPass()
             publish()
-            for promise in promises { promise.succeed() }
-            schedule(in: isWantedAgain ? .zero : interval)
-            isWantedAgain = false
+        }
+    }
+
+    /// Again with each pass, since devices come while the node runs.
+    private func watchForDamage() {
+        for (device, log) in server.devices {
+            log.whenDamaged { [weak self] key in self?.repair(key, on: device) }
         }
     }
 
@@ -287,7 +264,7 @@ package final class ObjectReplicator: @unchecked Sendable {
     package func repair(_ key: ObjectKey, on device: UInt16) {
         // The note of the damage is on its way to the log.
         eventLoop.scheduleTask(in: .milliseconds(100)) { [self] in
-            guard !isStopped, let ring = rings()[key.policy] else { return }
+            guard !passes.isStopped, let ring = rings()[key.policy] else { return }
             repair(key, on: device, from: ring.primaries(of: key.hash).deviceIDs.filter { $0 != device }[...])
         }
     }

@@ -57,6 +57,14 @@ package final class WorkerRegistry: Sendable {
         worker.restore(WorkerSettings(isPaused: settings.isPaused, pace: settings.pace ?? worker.settings.pace))
     }
 
+    /// Ends a worker and lets it go, unless another one has its name now.
+    package func remove(_ worker: WorkerControl) {
+        worker.stop()
+        state.withLock { state in
+            if state.workers[worker.name] === worker { state.workers[worker.name] = nil }
+        }
+    }
+
     /// In the order of their names.
     package var statuses: [WorkerStatus] { all.map(\.status) }
 
