@@ -150,6 +150,24 @@ struct WorkerTests {
         #expect(throws: WorkerRegistryError.negativePace) { try registry.change("auditor", .pace(-1)) }
     }
 
+    @Test func whoIsRemovedEndsAndLeavesTheOthers() throws {
+        let registry = WorkerRegistry()
+        let worker = Self.worker(TestClock())
+        let other = WorkerControl(name: "other", unit: .bytes)
+        registry.add(worker)
+        registry.add(other)
+        worker.pause()
+        registry.remove(worker)
+        #expect(worker.advance(1) == false)
+        #expect(registry.statuses.map(\.name) == ["other"])
+        #expect(other.status.state == .idle)
+        // One of the same name that came meanwhile stays.
+        let next = Self.worker(TestClock())
+        registry.add(next)
+        registry.remove(worker)
+        #expect(registry.statuses.map(\.name) == ["auditor", "other"])
+    }
+
     @Test func workersHaveMetrics() throws {
         let registry = WorkerRegistry()
         let metrics = MetricsRegistry()

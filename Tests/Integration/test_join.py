@@ -189,6 +189,11 @@ class JoinTests(JoinTestCase):
 
 
 class RoleTests(JoinTestCase):
+    def workers(self, node):
+        """State by name."""
+        found = ringfort_json("workers", "list", "--data", node.data)["workers"]
+        return {worker["name"]: worker["state"] for worker in found}
+
     def test_proxies_and_storage_nodes(self):
         # Nothing settles by itself while one replicator is held: here it is said by hand.
         ringfort("workers", "pause", "object-replicator", "--data", self.nodes[0].data)
@@ -228,11 +233,20 @@ class RoleTests(JoinTestCase):
             return not any(done["unmoved"].values())
 
         eventually(empty, "the device has no partitions")
+        # What an operator holds does not hold the closing of the device.
+        ringfort("workers", "pause", "compactor-c", "--data", storage.data)
         # By force: a row may be there that nothing moves away.
         ringfort("device", "remove", "--data", self.nodes[0].data, "store/c", "--force")
         eventually(lambda: len(self.nodes[0].status()["devices"]) == 6, "the device is gone")
         listed = ringfort_json("device", "list", "--data", storage.data)["devices"]
         self.assertNotIn("c", [device["name"] for device in listed])
+        self.assertNotIn("compactor-c", self.workers(storage))
+        # A device that can't be opened keeps no other from its work.
+        (self.scratch / "disks" / "file").write_text("no folder")
+        ringfort("device", "add", "--data", storage.data, self.scratch / "disks" / "file" / "e")
+        eventually(lambda: "can't be served" in storage.log.read_text(), "the device is reported")
+        self.assertNotIn("stopped", self.workers(storage).values())
+        self.assertIn("replicator", " ".join(self.workers(storage)))
 
         # A node that leaves is known to nobody afterwards.
         proxy.stop()

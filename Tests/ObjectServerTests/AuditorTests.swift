@@ -69,6 +69,29 @@ struct AuditorTests {
         for log in logs { log.close() }
     }
 
+    @Test func devicesMayComeAndGo() throws {
+        let fileSystem = FaultyFileSystem(seed: 1)
+        let logs = try [UInt16(0), 1].map { try Self.open(fileSystem, $0) }
+        let auditor = Auditor(
+            devices: [Auditor.Device(id: 0, name: "d0", log: logs[0])], logger: Self.logger, repair: { _, _, _ in })
+        let metrics = MetricsRegistry()
+        try auditor.register(on: metrics)
+        auditor.use([Auditor.Device(id: 1, name: "d1", log: logs[1])])
+        for _ in 0..<2 { try auditor.register(on: metrics) }
+        #expect(
+            String(decoding: metrics.render(), as: UTF8.self).contains(
+                "ringfort_auditor_damaged_total{device=\"d1\",id=\"1\"} 0"))
+        logs[0].close()
+        #expect(fileSystem.flipBit("/d1/log/00000001.segment", at: 256 + 3 * 1104 + 600, bit: 2))
+        try auditor.start()
+        auditor.control.setPace(0)
+        Self.wait { auditor.control.status.lastPass != nil }
+        #expect(auditor.damaged(on: 1) == 1)
+        #expect(auditor.control.status.errors == 0)
+        auditor.stop()
+        logs[1].close()
+    }
+
     @Test func aWorkerThatIsHeldCanBeStopped() throws {
         let log = try Self.open(FaultyFileSystem(seed: 1), 0)
         let auditor = Auditor(

@@ -38,6 +38,7 @@ struct ExpirerTests {
     private func runPasses(at seconds: Int64, _ cluster: ReplicaCluster, on devices: [UInt16]? = nil) async throws {
         for device in devices ?? cluster.primaries(Self.key) {
             let expirer = cluster.expirer(device, at: seconds)
+            expirer.start()
             try await expirer.runPass().get()
             expirer.stop()
             #expect(expirer.control.status.lastError == "")

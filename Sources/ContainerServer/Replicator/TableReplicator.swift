@@ -53,7 +53,8 @@ private final class TablePair: @unchecked Sendable {
 
     /// Of a succession, partitions in which it did: as many as one question can name, the others come with a later pass.
     private(set) lazy var inherited: [UInt32] =
-        isSuccession ? Array(behind.keys.filter { isSource(of: $0) }.sorted().prefix(DigestQuery.maximumPartitions)) : []
+        isSuccession
+        ? Array(behind.keys.filter { isSource(of: $0) }.sorted().prefix(DigestQuery.maximumPartitions)) : []
 
     private func partition(_ hash: PathHash) -> UInt32 { UInt32(ring.partition(of: hash)) }
     func unsettle(_ hash: PathHash) { unsettled.insert(partition(hash)) }

@@ -382,20 +382,8 @@ final class MapService: Sendable {
         _ node: RemoteNode, _ request: StorageRequest, on eventLoop: any EventLoop,
         timeout: TimeAmount = MapService.answerTimeout, _ then: @escaping @Sendable (StorageReply) -> Void
     ) {
-        eventLoop.execute {
-            node.call(
-                request, deadline: .now() + timeout, on: eventLoop, receiver: OneReply(then), tag: 0)
-        }
+        eventLoop.execute { node.ask(request, within: timeout, on: eventLoop).whenSuccess(then) }
     }
-}
-
-/// Hears of one reply.
-private final class OneReply: CallReceiver {
-    private let then: (StorageReply) -> Void
-
-    init(_ then: @escaping (StorageReply) -> Void) { self.then = then }
-
-    func received(_ reply: StorageReply, tag: Int) { then(reply) }
 }
 
 /// How far another clock is ahead.

@@ -66,25 +66,12 @@ final class NodeClient {
                 logger: Logger(label: "client") { _ in SwiftLogNoOpLogHandler() })
         nodes[address] = node
         let eventLoop = group.next()
-        let promise = eventLoop.makePromise(of: StorageReply.self)
-        eventLoop.execute {
-            let receiver = FirstReply(promise)
-            node.call(request, deadline: .now() + timeout, on: eventLoop, receiver: receiver, tag: 0)
-        }
-        return promise.futureResult
+        return eventLoop.flatSubmit { node.ask(request, within: timeout, on: eventLoop) }
     }
 
     func close() {
         for node in nodes.values { try? node.close().wait() }
         try? group.syncShutdownGracefully()
-    }
-
-    private final class FirstReply: CallReceiver {
-        private let promise: EventLoopPromise<StorageReply>
-
-        init(_ promise: EventLoopPromise<StorageReply>) { self.promise = promise }
-
-        func received(_ reply: StorageReply, tag: Int) { promise.succeed(reply) }
     }
 }
 

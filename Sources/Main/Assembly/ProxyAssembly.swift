@@ -100,9 +100,6 @@ extension ClusterRings {
     func cluster(_ nodes: any NodeDirectory) -> Cluster {
         Cluster(
             hasher: hasher, accounts: account, containers: container, objects: [0: object],
-            policies: [StoragePolicy(index: 0, name: "Policy-0", isDefault: true)], nodes: nodes,
-            previous: previous.map {
-                Cluster.Previous(accounts: $0.account, containers: $0.container, objects: [0: $0.object])
-            })
+            policies: [StoragePolicy(index: 0, name: "Policy-0", isDefault: true)], nodes: nodes)
     }
 }

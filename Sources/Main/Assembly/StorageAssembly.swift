@@ -228,7 +228,8 @@ final class StorageAssembly: Sendable {
     private static func place(_ logs: [UInt16: DeviceLog], in rings: ClusterRings, after before: ClusterRings?) throws {
         for (index, (space, ring)) in rings.spaces.enumerated() {
             let all = ring.partitions(of: Set(logs.keys))
-            let old = before?.spaces[index].ring
+            // Of the same version there is nothing new, and no walk over the ring to find that out.
+            let old = before.map { $0.spaces[index].ring }.flatMap { $0.version == ring.version ? nil : $0 }
             let held = old.map { $0.partitions(of: Set(logs.keys)) } ?? [:]
             for (device, log) in logs {
                 var new: [UInt32: UInt16?] = [:]

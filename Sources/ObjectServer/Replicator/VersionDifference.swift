@@ -1,12 +1,10 @@
 import Ring
 import StorageWire
 
-/// What two replicas have to tell each other about a range of hashes. Pure.
+/// What one replica has to learn from another about a range of hashes. Pure.
 struct VersionDifference: Equatable {
     /// The other has something newer, or something whole where this one is damaged.
     var wanted: [ReplicaVersion] = []
-    /// This one has something newer.
-    var offered: [ReplicaVersion] = []
     /// What the other has that is newer and damaged.
     var unreadable = 0
 
@@ -15,23 +13,10 @@ struct VersionDifference: Equatable {
     init(own: [ReplicaVersion], other: [ReplicaVersion]) {
         var index = 0
         for theirs in other {
-            while index < own.count, own[index].hash < theirs.hash {
-                offer(own[index])
-                index += 1
-            }
-            guard index < own.count, own[index].hash == theirs.hash else {
-                want(theirs)
-                continue
-            }
-            let ours = own[index]
-            index += 1
-            if Self.isBetter(theirs, than: ours) {
-                want(theirs)
-            } else if Self.isBetter(ours, than: theirs) {
-                offer(ours)
-            }
+            while index < own.count, own[index].hash < theirs.hash { index += 1 }
+            let ours = index < own.count && own[index].hash == theirs.hash ? own[index] : nil
+            if ours.map({ Self.isBetter(theirs, than: $0) }) ?? true { want(theirs) }
         }
-        for ours in own[index...] { offer(ours) }
     }
 
     /// Newer; at the same time a tombstone before an object, and anything before a damaged copy.
@@ -49,9 +34,5 @@ struct VersionDifference: Equatable {
 
     private mutating func want(_ version: ReplicaVersion) {
         if version.kind != .quarantined { wanted.append(version) } else { unreadable += 1 }
-    }
-
-    private mutating func offer(_ version: ReplicaVersion) {
-        if version.kind != .quarantined { offered.append(version) }
     }
 }

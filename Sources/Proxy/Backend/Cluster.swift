@@ -10,25 +10,10 @@ package final class Cluster: Sendable {
     package let objects: [UInt8: Ring]
     package let policies: [StoragePolicy]
     package let nodes: any NodeDirectory
-    /// The rings before the last change, while data may still be where those say.
-    package let previous: Previous?
-
-    /// Rings that were replaced.
-    package struct Previous: Sendable {
-        package var accounts: Ring
-        package var containers: Ring
-        package var objects: [UInt8: Ring]
-
-        package init(accounts: Ring, containers: Ring, objects: [UInt8: Ring]) {
-            self.accounts = accounts
-            self.containers = containers
-            self.objects = objects
-        }
-    }
 
     package init(
         hasher: PathHasher, accounts: Ring, containers: Ring, objects: [UInt8: Ring], policies: [StoragePolicy],
-        nodes: any NodeDirectory, previous: Previous? = nil
+        nodes: any NodeDirectory
     ) {
         self.hasher = hasher
         self.accounts = accounts
@@ -36,7 +21,6 @@ package final class Cluster: Sendable {
         self.objects = objects
         self.policies = policies
         self.nodes = nodes
-        self.previous = previous
     }
 
     package var defaultPolicy: StoragePolicy { policies.first { $0.isDefault } ?? policies[0] }

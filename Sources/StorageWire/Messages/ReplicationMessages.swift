@@ -69,8 +69,6 @@ package struct HashRange: Equatable, Sendable {
         let start = UInt64(partition) << shift
         self.init(first: PathHash(high: start, low: 0), last: PathHash(high: start | (1 << shift - 1), low: .max))
     }
-
-    package func contains(_ hash: PathHash) -> Bool { !(hash < first) && !(last < hash) }
 }
 
 extension PathHash {
