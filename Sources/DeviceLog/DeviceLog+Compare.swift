@@ -44,6 +44,28 @@ extension DeviceLog {
         try entries(policy: policy, from: first, through: last) { key, entry in visit(key, entry.version) }
     }
 
+    /// As above of some partitions, the upper `partPower` bits of a hash, in ascending order; nothing before `first`.
+    package func versions(
+        policy: UInt8, partPower: Int, partitions: [UInt32], from first: PathHash,
+        visit: (ObjectKey, ObjectVersion) -> Bool
+    ) throws(DeviceLogError) {
+        let shift = UInt64(64 - partPower)
+        var isStopped = false
+        var index = 0
+        while index < partitions.count, !isStopped {
+            // Neighbours are one stretch of the index.
+            let start = index
+            repeat { index += 1 } while index < partitions.count && partitions[index] == partitions[index - 1] + 1
+            let lower = PathHash(high: UInt64(partitions[start]) << shift, low: 0)
+            let upper = PathHash(high: UInt64(partitions[index - 1]) << shift | (1 << shift &- 1), low: .max)
+            guard !(upper < first) else { continue }
+            try versions(policy: policy, from: lower < first ? first : lower, through: upper) { key, version in
+                isStopped = !visit(key, version)
+                return !isStopped
+            }
+        }
+    }
+
     /// How much is in some partitions, the upper `partPower` bits of a hash, in ascending order. One walk over the index between the first and the
     /// last of them.
     ///
@@ -82,13 +104,15 @@ extension DeviceLog {
     private func entries(
         policy: UInt8, from first: PathHash, through last: PathHash, visit: (ObjectKey, ObjectEntry) -> Bool
     ) throws(DeviceLogError) {
-        func isWanted(_ key: ObjectKey) -> Bool { key.policy == policy && !(key.hash < first) && !(last < key.hash) }
         // Memory first, as with lookups.
-        let recent = catalog.memory.withLock { memory in
-            Self.merge(
-                memory.active.objects.sorted(where: isWanted),
-                over: memory.flushing?.layer.objects.sorted(where: isWanted) ?? [])
+        let (active, flushing) = catalog.memory.withLock { memory in
+            (
+                memory.active.objects.entries(policy: policy, from: first, through: last),
+                memory.flushing?.layer.objects.entries(policy: policy, from: first, through: last) ?? []
+            )
         }
+        let recent = Self.merge(
+            active.sorted { $0.hash < $1.hash }, over: flushing.sorted { $0.hash < $1.hash })
         var next = 0
         var isStopped = false
         func emit(_ key: ObjectKey, _ entry: ObjectEntry) -> Bool {
@@ -96,8 +120,8 @@ extension DeviceLog {
             return !isStopped
         }
         try catalog.index.scanObjects(from: ObjectKey(policy: policy, hash: first)) { key, entry in
-            guard isWanted(key) else { return false }
-            while next < recent.count, recent[next].key.hash < key.hash {
+            guard key.policy == policy, !(last < key.hash) else { return false }
+            while next < recent.count, recent[next].hash < key.hash {
                 next += 1
                 guard emit(recent[next - 1].key, recent[next - 1].entry) else { return false }
             }
@@ -117,8 +141,8 @@ extension DeviceLog {
         var merged: [ObjectTable.Slot] = []
         var index = 0
         for slot in upper {
-            while index < lower.count, lower[index].key.hash <= slot.key.hash {
-                if lower[index].key.hash != slot.key.hash { merged.append(lower[index]) }
+            while index < lower.count, lower[index].hash <= slot.hash {
+                if lower[index].hash != slot.hash { merged.append(lower[index]) }
                 index += 1
             }
             merged.append(slot)

@@ -18,13 +18,14 @@ extension DeviceLog {
     /// Visits rows in the order of their names' bytes, everything that was committed before the call included. The memory that
     /// `visit` is given is valid only inside the call.
     ///
-    /// - Parameter kind: live rows, or the tombstones of deleted ones; each has an index of its own, so that listings never
-    ///   step over tombstones.
+    /// - Parameters:
+    ///   - kind: live rows, or the tombstones of deleted ones; each has an index of its own, so that listings never step over tombstones.
+    ///   - end: in the direction of the scan no row at or behind this name is visited, nor looked for.
     package func scan(
-        _ table: TableKey, kind: RowKind = .live, from start: ScanStart, reverse: Bool = false,
-        visit: (_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep
+        _ table: TableKey, kind: RowKind = .live, from start: ScanStart, until end: [UInt8]? = nil,
+        reverse: Bool = false, visit: (_ name: UnsafeRawBufferPointer, _ row: borrowing RowView) -> ScanStep
     ) throws(DeviceLogError) {
-        var scan = RowScan(catalog, table, kind: kind == .live ? .live : .deleted, reverse: reverse)
+        var scan = RowScan(catalog, table, kind: kind == .live ? .live : .deleted, until: end, reverse: reverse)
         try scan.run(from: start, visit)
     }
 

@@ -26,7 +26,9 @@ final class HookedFileSystem: FileSystem, @unchecked Sendable {
     func remove(_ path: String) throws(FileError) { try base.remove(path) }
     func syncDirectory(_ path: String) throws(FileError) { try base.syncDirectory(path) }
     func space(at path: String) throws(FileError) -> (free: Int64, total: Int64) { try base.space(at: path) }
-    func createZeroed(_ path: String, size: Int64) throws(FileError) { try base.createZeroed(path, size: size) }
+    func appendZeros(_ path: String, at offset: Int64, count: Int) throws(FileError) {
+        try base.appendZeros(path, at: offset, count: count)
+    }
     func lock(_ path: String) throws(FileError) -> any File { try base.lock(path) }
 }
 

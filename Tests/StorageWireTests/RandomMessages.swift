@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 30
-    static let replyKinds = 29
+    static let requestKinds = 31
+    static let replyKinds = 30
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -91,7 +91,9 @@ struct RandomMessages {
         case 15:
             .versions(
                 VersionQuery(
-                    device: integer(), policy: integer(), range: range, limit: below(VersionQuery.maximumLimit + 1)))
+                    device: integer(), policy: integer(), partPower: below(33),
+                    partitions: (0..<below(100)).map { _ in integer() }, first: hash(),
+                    limit: below(VersionQuery.maximumLimit + 1)))
         case 16: .fetch(FetchObjects(device: integer(), source: integer(), policy: integer(), hashes: hashes))
         case 17:
             .tables(
@@ -101,6 +103,7 @@ struct RandomMessages {
         case 19: .head(table())
         case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
+        case 30: .objects(ObjectsQuery(device: integer(), policy: integer(), hashes: hashes))
         default:
             .fetchTables(
                 FetchTables(
@@ -123,6 +126,7 @@ struct RandomMessages {
                 RowDigestPage(
                     chunks: (0..<below(100)).map { _ in RowChunk(last: bytes(300), digest: integer()) },
                     isWhole: flag()))
+        case 29: .objects((0..<below(20)).map { _ in replicaObject() })
         case 18: .fetched((0..<below(100)).map { _ in flag() })
         default:
             .tables(
@@ -131,6 +135,19 @@ struct RandomMessages {
                         TableSummary(hash: hash(), rows: integer(), head: integer(), lastChange: timestamp())
                     },
                     isWhole: flag()))
+        }
+    }
+
+    private mutating func replicaObject() -> ReplicaObject {
+        switch below(4) {
+        case 0: .absent
+        case 1: .tombstone(timestamp())
+        case 2:
+            .object(
+                ObjectReply(
+                    timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
+                    body: flag() ? buffer(5_000) : nil))
+        default: .failed(.corrupt)
         }
     }
 
@@ -161,7 +178,7 @@ struct RandomMessages {
                 ObjectReply(
                     timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
                     body: nil))
-        case 16..<21: .replication(replicationReply(kind))
+        case 16..<21, 29: .replication(replicationReply(kind))
         case 23: .mapPromised(MapPromise(accepted: nil))
         case 24: .mapPromised(MapPromise(accepted: AcceptedMap(ballot: ballot(), value: buffer(70_000))))
         case 25: .mapAccepted

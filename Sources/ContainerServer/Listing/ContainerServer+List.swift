@@ -70,7 +70,11 @@ struct ListingPage {
         var rows: [(name: [UInt8], encoded: ByteBuffer)] = []
         for kind in [RowKind.live, .deleted] {
             var page = ListingPage(list)
-            try log.scan(list.table.key, kind: kind, from: start, reverse: list.reverse) { name, row in
+            // With an end, since a visit stops only at a row of its kind: where none was deleted that would be none.
+            try log.scan(
+                list.table.key, kind: kind, from: start, until: list.endMarker.isEmpty ? nil : list.endMarker,
+                reverse: list.reverse
+            ) { name, row in
                 page.visit(name, row) { name, row, _ in
                     var encoded = ByteBuffer()
                     Self.encode(name, row, deleted: kind == .deleted, into: &encoded)

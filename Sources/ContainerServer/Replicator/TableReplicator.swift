@@ -261,7 +261,7 @@ package final class TableReplicator: @unchecked Sendable {
             let pair = TablePair(
                 own: device, other: other, kind: kind, ring: ring, log: log, node: node, behind: behind,
                 isSuccession: isSource)
-            return compare(pair, in: HashRange(partition: 0, partPower: 0)).assumeIsolated().map { [self] in
+            return compare(pair, in: .all).assumeIsolated().map { [self] in
                 if !pair.isComplete || pair.differing > 0 { current.isComplete = false }
                 if !pair.isFinished { unfinished.insert(device) }
                 current.differingTables += pair.differing
@@ -367,7 +367,7 @@ package final class TableReplicator: @unchecked Sendable {
     private func giveAway(
         _ device: UInt16, _ log: DeviceLog, _ kind: StorageWire.TableKind, _ ring: Ring
     ) -> EventLoopFuture<Void> {
-        let query = TableQuery(device: device, kind: kind, range: HashRange(partition: 0, partPower: 0), limit: .max)
+        let query = TableQuery(device: device, kind: kind, range: .all, limit: .max)
         return server.workers.runIfActive(eventLoop: eventLoop) {
             try log.summaries(query).tables.filter { !ring.primaries(of: $0.hash).contains(Int(device)) }
         }.flatMap { [self] tables in

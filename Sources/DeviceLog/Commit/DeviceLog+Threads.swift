@@ -8,6 +8,8 @@ internal import Synchronization
 /// The commit thread may wait for the maintenance, and compaction for commits: so the maintenance waits for nobody.
 extension DeviceLog {
     private static let maintenancePeriod = 1000
+    /// While a segment is being prepared.
+    private static let draftingPeriod = 50
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
     private static let busyBytes: Int64 = 8 << 20
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
@@ -54,10 +56,8 @@ extension DeviceLog {
         var wantsTrim = false
         var load = LoadWatch(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
         while !state.withLock({ $0.isClosed }) {
-            maintenance.wait(milliseconds: Self.maintenancePeriod)
-            let now = Monotonic.nanoseconds()
-            load.note(head: stream.writer.headForOthers, now: now)
-            if stream.writer.wantsSpare(after: Self.busyBytes) { prepareSpare() }
+            waitForMaintenance()
+            load.note(head: stream.writer.headForOthers, now: Monotonic.nanoseconds())
             // Under load the zeros would be a second copy of all that is written: there, batches are large and a sync that has
             // new blocks to record is shared by many. When little is written, each write waits for a sync of its own.
             if load.isQuiet { zeroAhead() }
@@ -76,6 +76,17 @@ extension DeviceLog {
                 wantsTrim = false
             }
         }
+    }
+
+    /// For a signal or until the next round; meanwhile goes on with the next segment.
+    private func waitForMaintenance() {
+        var left = Self.maintenancePeriod
+        repeat {
+            if stream.writer.wantsSpare(after: Self.busyBytes) { prepareSpare() }
+            let time = stream.writer.isDrafting ? Self.draftingPeriod : left
+            if maintenance.wait(milliseconds: time) { return }
+            left -= time
+        } while left > 0
     }
 
     private func runCompaction() {
@@ -101,7 +112,7 @@ extension DeviceLog {
 
     private func prepareSpare() {
         guard !space.isAtReserve() else { return }
-        do { try stream.writer.prepareSpare() } catch {
+        do { try stream.writer.extendDraft(now: Monotonic.nanoseconds()) } catch {
             logger.warning("No spare segment could be made", metadata: ["errno": "\(error.errno)"])
         }
     }

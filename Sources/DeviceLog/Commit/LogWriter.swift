@@ -2,7 +2,7 @@ internal import Glibc
 internal import Synchronization
 
 /// The end of the log: the segment that is written, and the roll to the next one. Used by the commit stream only, but
-/// for `zeroAhead`, which comes from the maintenance thread.
+/// for zeros, which come from the maintenance thread.
 final class LogWriter: @unchecked Sendable {
     private struct Zeroing {
         var segment: UInt32 = 0
@@ -19,6 +19,8 @@ final class LogWriter: @unchecked Sendable {
     private let segmentSize: Int
     private let recent: RecentLog
     private let zeroing = Mutex(Zeroing())
+    /// In the hands of the maintenance thread.
+    private var draft: SpareDraft?
     private var file: (any File)?
     /// The segment that is written, or the last one when none is open yet.
     private(set) var segment: UInt32
@@ -79,8 +81,23 @@ final class LogWriter: @unchecked Sendable {
         }
     }
 
-    /// Makes a file of zeros for the segment after this one; from the maintenance thread.
-    func prepareSpare() throws(FileError) { try files.prepareSpare(size: segmentSize) }
+    /// Goes on with the file of zeros for the segment after this one, as far as it should be by now; from the maintenance thread.
+    func extendDraft(now: UInt64) throws(FileError) {
+        var draft = self.draft ?? SpareDraft(size: Int64(segmentSize), now: now)
+        while let piece = draft.nextPiece(head: headForOthers.offset, now: now) {
+            do throws(FileError) { try files.extendDraft(at: piece.offset, by: piece.count) } catch {
+                // Begun anew with the next try.
+                self.draft = nil
+                throw error
+            }
+            draft.wrote(piece.count)
+        }
+        self.draft = draft.isWhole ? nil : draft
+        if draft.isWhole { try files.finishDraft() }
+    }
+
+    /// Whether the file for the next segment was begun and is not whole.
+    var isDrafting: Bool { draft != nil }
 
     /// Ends the segment that is written, if there is one; the next write opens another.
     func seal() throws(FileError) {

@@ -32,8 +32,9 @@ final class Signal: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// Returns at the latest after `milliseconds`.
-    func wait(milliseconds: Int) {
+    /// Returns at the latest after `milliseconds`; whether the signal was raised.
+    @discardableResult
+    func wait(milliseconds: Int) -> Bool {
         var deadline = timespec()
         clock_gettime(CLOCK_REALTIME, &deadline)
         let nanoseconds = deadline.tv_nsec + milliseconds % 1000 * 1_000_000
@@ -41,7 +42,10 @@ final class Signal: @unchecked Sendable {
         deadline.tv_nsec = nanoseconds % 1_000_000_000
         pthread_mutex_lock(mutex)
         while !isRaised, pthread_cond_timedwait(condition, mutex, &deadline) == 0 {}
-        isRaised = false
-        pthread_mutex_unlock(mutex)
+        defer {
+            isRaised = false
+            pthread_mutex_unlock(mutex)
+        }
+        return isRaised
     }
 }

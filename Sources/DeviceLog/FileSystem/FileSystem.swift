@@ -22,8 +22,9 @@ package protocol FileSystem: Sendable {
     /// Makes creations, renames and removals in a directory durable.
     func syncDirectory(_ path: String) throws(FileError)
     func space(at path: String) throws(FileError) -> (free: Int64, total: Int64)
-    /// Creates a file of `size` bytes of zeros, all of them on disk: a later overwrite and sync then changes no metadata.
-    func createZeroed(_ path: String, size: Int64) throws(FileError)
+    /// Writes zeros to the end of a file, which is `offset`; begins the file anew when that is 0. They are on disk, and a later overwrite and
+    /// sync changes no metadata, once the file was synced.
+    func appendZeros(_ path: String, at offset: Int64, count: Int) throws(FileError)
     /// Takes the lock file at `path` for this process, until the returned file is closed; EWOULDBLOCK when it is taken.
     func lock(_ path: String) throws(FileError) -> any File
 }
@@ -100,18 +101,11 @@ extension Int {
 }
 
 extension FileSystem {
-    package func createZeroed(_ path: String, size: Int64) throws(FileError) {
+    package func appendZeros(_ path: String, at offset: Int64, count: Int) throws(FileError) {
+        if offset == 0 { try removeIfThere(path) }
         let file = try open(path, .create)
-        let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 8)
-        piece.initializeMemory(as: UInt8.self, repeating: 0)
-        defer { piece.deallocate() }
-        var offset: Int64 = 0
-        while offset < size {
-            let count = Int(min(size - offset, Int64(piece.count)))
-            try file.write(UnsafeRawBufferPointer(rebasing: piece[..<count]), at: offset)
-            offset += Int64(count)
-        }
-        try file.sync()
+        let zeros = [UInt8](repeating: 0, count: count)
+        try zeros.withBytes { (bytes) throws(FileError) in try file.write(bytes, at: offset) }
     }
 
     /// As `remove`; no error when there is no such file.

@@ -65,33 +65,31 @@ package struct POSIXFileSystem: FileSystem {
 
     /// Past the page cache where the file system can (O_DIRECT): the zeros are never read, and copying them would cost as much processor
     /// as the records that take their place.
-    package func createZeroed(_ path: String, size: Int64) throws(FileError) {
-        let piece = Int64(1 << 20)
-        let direct = kernel_open_direct(path, O_WRONLY | O_CREAT)
-        guard direct >= 0, size % piece == 0 else {
-            if direct >= 0 { close(direct) }
-            let file = try POSIXFile(path, O_RDWR | O_CREAT)
-            return try Self.fill(file.descriptor, size: size)
+    package func appendZeros(_ path: String, at offset: Int64, count: Int) throws(FileError) {
+        let flags = O_WRONLY | O_CREAT | (offset == 0 ? O_TRUNC : 0)
+        let direct = (count | Int(offset)) % directAlignment == 0 ? kernel_open_direct(path, flags) : -1
+        guard direct < 0 else {
+            defer { close(direct) }
+            return try Self.writeZeros(direct, at: offset, count: count)
         }
-        defer { close(direct) }
-        try Self.fill(direct, size: size)
+        let file = try POSIXFile(path, flags)
+        try Self.writeZeros(file.descriptor, at: offset, count: count)
     }
 
-    private static func fill(_ descriptor: Int32, size: Int64) throws(FileError) {
-        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    private static func writeZeros(_ descriptor: Int32, at offset: Int64, count: Int) throws(FileError) {
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: min(count, 1 << 20), alignment: directAlignment)
         zeros.initializeMemory(as: UInt8.self, repeating: 0)
         defer { zeros.deallocate() }
-        var offset: Int64 = 0
-        while offset < size {
-            let wanted = Int(min(size - offset, Int64(zeros.count)))
-            let count = pwrite(descriptor, zeros.baseAddress, wanted, off_t(offset))
-            if count < 0 {
+        var done = 0
+        while done < count {
+            let written = pwrite(
+                descriptor, zeros.baseAddress, min(count - done, zeros.count), off_t(offset + Int64(done)))
+            if written < 0 {
                 if errno == EINTR { continue }
                 throw FileError(errno: errno)
             }
-            offset += Int64(count)
+            done += written
         }
-        guard fsync(descriptor) == 0 else { throw FileError(errno: errno) }
     }
 
     package func lock(_ path: String) throws(FileError) -> any File {

@@ -10,12 +10,29 @@ final class ObjectTable: @unchecked Sendable {
         var policy: UInt8
         var isUsed: Bool
 
-        var key: ObjectKey { ObjectKey(policy: policy, hash: PathHash(high: high, low: low)) }
+        var hash: PathHash { PathHash(high: high, low: low) }
+        var key: ObjectKey { ObjectKey(policy: policy, hash: hash) }
     }
 
     private var slots: UnsafeMutablePointer<Slot>
     private var mask: Int
     private(set) var count = 0
+    /// The slots of each bucket, from the first question for a range on: writes don't pay for it before.
+    private var chains: Chains?
+
+    /// Lists of slots by the upper 16 bits of their hashes.
+    private struct Chains {
+        static let end = UInt32.max
+        var first = [UInt32](repeating: end, count: 1 << 16)
+        /// By slot.
+        var next: [UInt32]
+
+        mutating func add(_ slot: Int, _ high: UInt64) {
+            let bucket = Int(high >> 48)
+            next[slot] = first[bucket]
+            first[bucket] = UInt32(slot)
+        }
+    }
 
     init(capacity: Int = 64) {
         precondition(capacity.nonzeroBitCount == 1)
@@ -35,8 +52,12 @@ final class ObjectTable: @unchecked Sendable {
         set {
             guard let newValue else { preconditionFailure("entries are replaced, never taken out") }
             if (count + 1) * 4 > (mask + 1) * 3 { grow() }
-            let slot = slots + place(key)
-            if !slot.pointee.isUsed { count += 1 }
+            let index = place(key)
+            let slot = slots + index
+            if !slot.pointee.isUsed {
+                count += 1
+                chains?.add(index, key.hash.high)
+            }
             slot.pointee = Slot(
                 high: key.hash.high, low: key.hash.low, entry: newValue, policy: key.policy, isUsed: true)
         }
@@ -46,20 +67,42 @@ final class ObjectTable: @unchecked Sendable {
         guard count > 0 else { return }
         for index in 0...mask { slots[index].isUsed = false }
         count = 0
+        chains = nil
     }
 
     /// All entries in the order of policy and hash.
-    func sorted() -> [Slot] { sorted { _ in true } }
-
-    /// Some entries in the order of policy and hash.
-    func sorted(where isWanted: (ObjectKey) -> Bool) -> [Slot] {
+    func sorted() -> [Slot] {
         var all: [Slot] = []
-        for index in 0...mask where slots[index].isUsed && isWanted(slots[index].key) { all.append(slots[index]) }
+        all.reserveCapacity(count)
+        for index in 0...mask where slots[index].isUsed { all.append(slots[index]) }
         all.sort { left, right in
             if left.policy != right.policy { return left.policy < right.policy }
-            return left.high != right.high ? left.high < right.high : left.low < right.low
+            return left.hash < right.hash
         }
         return all
+    }
+
+    /// The entries of a policy from `first` to `last`, in no order. After a first one it takes as long as there are entries in the range.
+    func entries(policy: UInt8, from first: PathHash, through last: PathHash) -> [Slot] {
+        guard count > 0 else { return [] }
+        let chains = self.chains ?? chained()
+        self.chains = chains
+        var found: [Slot] = []
+        for bucket in Int(first.high >> 48)...Int(last.high >> 48) {
+            var index = chains.first[bucket]
+            while index != Chains.end {
+                let slot = slots[Int(index)]
+                if slot.policy == policy, !(slot.hash < first), !(last < slot.hash) { found.append(slot) }
+                index = chains.next[Int(index)]
+            }
+        }
+        return found
+    }
+
+    private func chained() -> Chains {
+        var chains = Chains(next: [UInt32](repeating: Chains.end, count: mask + 1))
+        for index in 0...mask where slots[index].isUsed { chains.add(index, slots[index].high) }
+        return chains
     }
 
     /// The slot of a key, or the free one where it belongs. The hash is MD5: its bits need no mixing.
@@ -80,6 +123,7 @@ final class ObjectTable: @unchecked Sendable {
     private func grow() {
         let old = slots
         let oldCount = mask + 1
+        chains = nil
         mask = oldCount * 2 - 1
         slots = Self.allocate(oldCount * 2)
         for index in 0..<oldCount where old[index].isUsed { slots[place(old[index].key)] = old[index] }

@@ -12,6 +12,8 @@ struct RowScan {
     private let catalog: Catalog
     private let table: TableKey
     private let kind: StoredRow.Kind
+    /// No row at or behind it is wanted, in the direction of the scan.
+    private let end: [UInt8]?
     private let reverse: Bool
 
     private var rows: [SortedRows.Element] = []
@@ -21,10 +23,11 @@ struct RowScan {
     private var restart: ScanStart?
     private var isStopped = false
 
-    init(_ catalog: Catalog, _ table: TableKey, kind: StoredRow.Kind, reverse: Bool) {
+    init(_ catalog: Catalog, _ table: TableKey, kind: StoredRow.Kind, until end: [UInt8]? = nil, reverse: Bool) {
         self.catalog = catalog
         self.table = table
         self.kind = kind
+        self.end = end
         self.reverse = reverse
     }
 
@@ -71,6 +74,8 @@ struct RowScan {
             restart = .after(horizon)
             return .stop
         }
+        // What memory has before the end comes after this.
+        if let end, order(end, name) <= 0 { return .stop }
         var target: [UInt8]?
         if next < rows.count, order(rows[next].name, name) == 0 {
             target = emitNext(visit)
@@ -139,8 +144,12 @@ struct RowScan {
         }
         rows = merge(active, over: flushing)
         if let horizon {
-            let end = rows.lastIndex { order($0.name, horizon) <= 0 }
-            rows.removeSubrange(((end ?? -1) + 1)...)
+            let last = rows.lastIndex { order($0.name, horizon) <= 0 }
+            rows.removeSubrange(((last ?? -1) + 1)...)
+        }
+        if let end {
+            if let horizon, order(horizon, end) >= 0 { self.horizon = nil }
+            while let last = rows.last, order(last.name, end) >= 0 { rows.removeLast() }
         }
     }
 

@@ -70,18 +70,24 @@ final class SegmentFiles: Sendable {
     /// Whether a file lies ready for the next segment.
     var hasSpare: Bool { state.withLock { !$0.spares.isEmpty } }
 
-    /// Makes a file of zeros for the next segment.
-    func prepareSpare(size: Int) throws(FileError) {
+    /// Writes some zeros to the file that is to be a spare one.
+    func extendDraft(at offset: Int64, by count: Int) throws(FileError) {
+        try fileSystem.appendZeros(draft, at: offset, count: count)
+    }
+
+    /// Makes the file a spare one, with its zeros on disk.
+    func finishDraft() throws(FileError) {
         let spare: String = state.withLock { state in
             state.nextSpare += 1
             return "spare-0-\(state.nextSpare)"
         }
-        let draft = "\(directory)/draft"
-        try fileSystem.createZeroed(draft, size: Int64(size))
+        try fileSystem.open(draft, .readWrite).sync()
         try fileSystem.rename(draft, to: "\(directory)/\(spare)")
         try fileSystem.syncDirectory(directory)
         state.withLock { $0.spares.append(spare) }
     }
+
+    private var draft: String { "\(directory)/draft" }
 
     /// Gives up a segment: its file is kept for reuse or removed.
     func recycle(_ segment: UInt32) throws(FileError) {

@@ -337,7 +337,8 @@ final class NodeHandler: StorageHandler {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .verifyObject:
             objects.handle(request, call: call)
-        case .replication(.digests), .replication(.versions), .replication(.fetch):
+        case .replication(.digests), .replication(.versions), .replication(.fetch),
+            .replication(.objects):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):

@@ -29,9 +29,10 @@ final class MisplacedObjects: @unchecked Sendable {
     private let progress: (MisplacedObjects) -> Void
 
     private static let timeout = TimeAmount.seconds(60)
-    private static let page = 512
-    /// Partitions at once.
-    private static let width = 4
+    private static let page = FetchObjects.maximumHashes
+    /// Partitions that are given away together, and such groups at once.
+    private static let partitionsPerGroup = 64
+    private static let width = 2
 
     init(
         device: UInt16, policy: UInt8, ring: Ring, log: DeviceLog, server: ObjectServer, control: WorkerControl,
@@ -67,10 +68,12 @@ final class MisplacedObjects: @unchecked Sendable {
             self.found = amount
             left = amount.objects
             progress(self)
-            return BoundedTasks.run(partitions.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) {
+            let groups = partitions.map { UInt32($0) }.parts(of: Self.partitionsPerGroup)
+            return BoundedTasks.run(groups.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) {
                 [self] in
-                give(HashRange(partition: partitions[$0], partPower: ring.partPower), of: partitions[$0])
-                    .assumeIsolated().flatMapError { [self] _ in incomplete() }.nonisolated()
+                give(groups[$0], from: PathHash(high: 0, low: 0)).assumeIsolated().flatMapError { [self] _ in
+                    incomplete()
+                }.nonisolated()
             }
         }.flatMapError { [self] _ in incomplete() }.nonisolated()
     }
@@ -80,62 +83,92 @@ final class MisplacedObjects: @unchecked Sendable {
         return eventLoop.makeSucceededVoidFuture()
     }
 
-    private func give(_ range: HashRange, of partition: Int) -> EventLoopFuture<Void> {
-        let query = VersionQuery(device: device, policy: policy, range: range, limit: Self.page)
+    private func give(_ partitions: [UInt32], from first: PathHash) -> EventLoopFuture<Void> {
+        let query = VersionQuery(
+            device: device, policy: policy, partPower: ring.partPower, partitions: partitions, first: first,
+            limit: Self.page)
         return server.workers.runIfActive(eventLoop: eventLoop) { [log] in try log.versions(query) }
             .flatMap { [self] page in
-                guard let last = page.versions.last else { return eventLoop.makeSucceededVoidFuture() }
-                var covered = range
-                if !page.isWhole { covered.last = last.hash }
-                return give(page.versions, in: covered, to: ring.primaries(of: partition).deviceIDs)
-                    .flatMap { [self] in
-                        guard !page.isWhole, let next = last.hash.successor else {
-                            return eventLoop.makeSucceededVoidFuture()
-                        }
-                        return give(HashRange(first: next, last: range.last), of: partition)
+                give(page.versions).flatMap { [self] in
+                    guard !page.isWhole, let next = page.versions.last?.hash.successor else {
+                        return eventLoop.makeSucceededVoidFuture()
                     }
+                    return give(partitions, from: next)
+                }
             }
     }
 
-    /// To each primary in turn: the second may fetch while the first is done already, but one answer at a time is enough to keep a node busy.
-    private func give(
-        _ versions: [ReplicaVersion], in range: HashRange, to primaries: [UInt16]
-    ) -> EventLoopFuture<Void> {
-        var held = eventLoop.makeSucceededFuture(Set(versions.map(\.hash)))
-        for primary in primaries {
-            held = held.flatMap { [self] held in
-                give(versions.filter { held.contains($0.hash) }, in: range, to: primary)
+    /// To each of their primaries in turn: the second may fetch while the first is done already, but one answer at a time is enough to keep
+    /// a node busy. Those that all have are given up.
+    private func give(_ versions: [ReplicaVersion]) -> EventLoopFuture<Void> {
+        var wanting: [UInt16: [ReplicaVersion]] = [:]
+        for version in versions {
+            for primary in ring.primaries(of: version.hash).deviceIDs { wanting[primary, default: []].append(version) }
+        }
+        var missing = eventLoop.makeSucceededFuture(Set<PathHash>())
+        for (primary, wanted) in wanting.sorted(by: { $0.key < $1.key }) {
+            missing = missing.flatMap { [self] missing in
+                // What one did not take stays, and is offered to all with the next pass.
+                let offered = wanted.filter { !missing.contains($0.hash) }
+                return give(offered, to: primary).map { held in
+                    missing.union(offered.map(\.hash).filter { !held.contains($0) })
+                }
             }
         }
-        return held.flatMap { [self] held in
-            _ = control.step(Int64(held.count))
-            return evict(versions.filter { held.contains($0.hash) })
+        return missing.flatMap { [self] missing in
+            let given = versions.filter { !missing.contains($0.hash) }
+            _ = control.step(Int64(given.count))
+            return evict(given)
         }
     }
 
     /// Those that the primary has in the end.
-    private func give(
-        _ versions: [ReplicaVersion], in range: HashRange, to primary: UInt16
-    ) -> EventLoopFuture<Set<PathHash>> {
+    private func give(_ versions: [ReplicaVersion], to primary: UInt16) -> EventLoopFuture<Set<PathHash>> {
         guard let node = server.nodes.node(ofDevice: primary), !versions.isEmpty else {
             return eventLoop.makeSucceededFuture([])
         }
-        let query = VersionQuery(device: primary, policy: policy, range: range)
+        let partitions = Set(versions.map { UInt32(ring.partition(of: $0.hash)) }).sorted()
+        return theirs(partitions, from: versions[0].hash, through: versions[versions.count - 1].hash, primary, node)
+            .flatMap { [self] theirs in
+                guard let theirs else { return eventLoop.makeSucceededFuture([]) }
+                return give(versions, to: primary, on: node, that: theirs)
+            }
+    }
+
+    /// What a primary has; nil when it did not say.
+    private func theirs(
+        _ partitions: [UInt32], from first: PathHash, through last: PathHash, _ primary: UInt16,
+        _ node: any StorageNode
+    ) -> EventLoopFuture<[PathHash: ReplicaVersion]?> {
+        let query = VersionQuery(
+            device: primary, policy: policy, partPower: ring.partPower, partitions: partitions, first: first)
         return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
-            guard case .replication(.versions(let page)) = reply else { return eventLoop.makeSucceededFuture([]) }
-            let theirs = Dictionary(page.versions.map { ($0.hash, $0) }) { first, _ in first }
-            let isLacking = versions.map { own in
-                guard let other = theirs[own.hash], other.kind != .quarantined else { return true }
-                return VersionDifference.isBetter(own, than: other)
+            guard case .replication(.versions(let page)) = reply else { return eventLoop.makeSucceededFuture(nil) }
+            let known = Dictionary(page.versions.map { ($0.hash, $0) }) { first, _ in first }
+            guard !page.isWhole, let end = page.versions.last?.hash, end < last, let next = end.successor else {
+                return eventLoop.makeSucceededFuture(known)
             }
-            let held = Set(zip(versions, isLacking).filter { !$0.1 }.map(\.0.hash))
-            let lacking = zip(versions, isLacking).filter { $0.1 && $0.0.kind != .quarantined }.map(\.0.hash)
-            guard !lacking.isEmpty else { return eventLoop.makeSucceededFuture(held) }
-            let fetch = FetchObjects(device: primary, source: device, policy: policy, hashes: lacking)
-            return node.ask(.replication(.fetch(fetch)), within: Self.timeout, on: eventLoop).map { reply in
-                guard case .replication(.fetched(let flags)) = reply, flags.count == lacking.count else { return held }
-                return held.union(zip(lacking, flags).filter(\.1).map(\.0))
+            return theirs(partitions, from: next, through: last, primary, node).map { rest in
+                rest.map { known.merging($0) { first, _ in first } }
             }
+        }
+    }
+
+    private func give(
+        _ versions: [ReplicaVersion], to primary: UInt16, on node: any StorageNode,
+        that theirs: [PathHash: ReplicaVersion]
+    ) -> EventLoopFuture<Set<PathHash>> {
+        let isLacking = versions.map { own in
+            guard let other = theirs[own.hash], other.kind != .quarantined else { return true }
+            return VersionDifference.isBetter(own, than: other)
+        }
+        let held = Set(zip(versions, isLacking).filter { !$0.1 }.map(\.0.hash))
+        let lacking = zip(versions, isLacking).filter { $0.1 && $0.0.kind != .quarantined }.map(\.0.hash)
+        guard !lacking.isEmpty else { return eventLoop.makeSucceededFuture(held) }
+        let fetch = FetchObjects(device: primary, source: device, policy: policy, hashes: lacking)
+        return node.ask(.replication(.fetch(fetch)), within: Self.timeout, on: eventLoop).map { reply in
+            guard case .replication(.fetched(let flags)) = reply, flags.count == lacking.count else { return held }
+            return held.union(zip(lacking, flags).filter(\.1).map(\.0))
         }
     }
 

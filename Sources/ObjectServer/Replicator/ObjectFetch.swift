@@ -138,15 +138,9 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
     }
 
     func completed(_ outcome: WriteOutcome) {
-        switch outcome {
-        case .stored(let position):
-            // Rows have their own replicator.
-            if isDelete { log.confirm(position) }
-            end(.stored(bytes: object?.bodyLength ?? 0))
-        case .superseded: end(.stored(bytes: 0))
-        case .failed(let error): end(.failed(StorageFailure(error)))
-        case .missing, .baseMismatch, .conditionFailed, .refused: end(.failed(StorageFailure(.io, "\(outcome)")))
-        }
+        // Rows have their own replicator.
+        if isDelete, case .stored(let position) = outcome { log.confirm(position) }
+        end(Outcome(outcome, bytes: object?.bodyLength ?? 0))
     }
 
     private func end(_ outcome: Outcome) {
@@ -158,5 +152,18 @@ final class ObjectFetch: CallReceiver, WriteCompletion, @unchecked Sendable {
             workers.submit { _ in blob.discard() }
         }
         promise.succeed(outcome)
+    }
+}
+
+extension ObjectFetch.Outcome {
+    /// What became of the write of an object that was fetched.
+    init(_ outcome: WriteOutcome, bytes: Int64) {
+        switch outcome {
+        case .stored: self = .stored(bytes: bytes)
+        // Something newer is here.
+        case .superseded: self = .stored(bytes: 0)
+        case .failed(let error): self = .failed(StorageFailure(error))
+        case .missing, .baseMismatch, .conditionFailed, .refused: self = .failed(StorageFailure(.io, "\(outcome)"))
+        }
     }
 }

@@ -47,10 +47,7 @@ final class ObjectFetcher: @unchecked Sendable {
             start(version, place, log, source).whenComplete { [self] result in
                 let outcome = (try? result.get()) ?? .failed(StorageFailure(.closing))
                 underWay[place] = nil
-                if case .stored(let bytes) = outcome {
-                    objects += 1
-                    self.bytes += bytes
-                }
+                if case .stored(let bytes) = outcome { count(bytes) }
                 promise.succeed(outcome)
                 // Others have their turn on the loop between two.
                 eventLoop.execute { [self] in beginNext() }
@@ -58,6 +55,29 @@ final class ObjectFetcher: @unchecked Sendable {
         }
         if underWay.count <= Self.maximumUnderWay { begin() } else { waiting.append(begin) }
         return promise.futureResult
+    }
+
+    /// Brings many objects, all of which are newer there, as one would each; small ones together. On the event loop; one outcome for each, never fails.
+    ///
+    /// - Parameter versions: at most `ObjectsQuery.maximumHashes`.
+    func fetch(
+        _ versions: [ReplicaVersion], policy: UInt8, to device: UInt16, from source: UInt16
+    ) -> EventLoopFuture<[ObjectFetch.Outcome]> {
+        guard !versions.isEmpty else { return eventLoop.makeSucceededFuture([]) }
+        guard let log = server.devices[device], let node = server.nodes.node(ofDevice: source) else {
+            let failure = StorageFailure(.unreachable, "no node has device \(source), or this one not \(device)")
+            return eventLoop.makeSucceededFuture(Array(repeating: .failed(failure), count: versions.count))
+        }
+        let batch = ObjectBatch(
+            versions, policy: policy, to: device, log, from: source, on: node, server: server, fetcher: self,
+            eventLoop: eventLoop)
+        return batch.start()
+    }
+
+    /// Of an object that was stored.
+    func count(_ bytes: Int64) {
+        objects += 1
+        self.bytes += bytes
     }
 
     private func start(

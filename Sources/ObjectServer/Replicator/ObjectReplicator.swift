@@ -188,7 +188,7 @@ package final class ObjectReplicator: @unchecked Sendable {
             let comparison = PairComparison(
                 own: device, other: other, policy: policy, partPower: ring.partPower, isSuccessor: isSuccessor,
                 log: log, node: node, workers: server.workers, on: eventLoop
-            ) { [self] difference in fetch(difference.wanted, policy, to: device, from: other) }
+            ) { [self] versions in fetch(versions, policy, to: device, from: other) }
             return comparison.run(shared).assumeIsolated().map { [self] in
                 for partition in shared where !comparison.unsettled.contains(partition) {
                     guard let source = behind[partition] else { continue }
@@ -215,23 +215,27 @@ package final class ObjectReplicator: @unchecked Sendable {
         }.nonisolated()
     }
 
-    /// Whether all of them are here now.
+    /// What of it could not be brought.
     private func fetch(
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
-    ) -> EventLoopFuture<Bool> {
-        var failures = 0
-        return BoundedTasks.run(versions.count, width: 32, on: eventLoop, pause: control.timeToNextStep) {
+    ) -> EventLoopFuture<[PathHash]> {
+        var missing: [PathHash] = []
+        let batches = versions.parts(of: ObjectsQuery.maximumHashes)
+        return BoundedTasks.run(batches.count, width: 2, on: eventLoop, pause: control.timeToNextStep) {
             [self] index in
-            _ = control.step(1)
-            return fetcher.fetch(versions[index], policy: policy, to: device, from: source).assumeIsolated().map {
-                [control] outcome in
-                guard case .failed(let failure) = outcome else { return }
-                failures += 1
-                control.note(error: "from device \(source): \(failure.reason) \(failure.detail)")
+            let batch = batches[index]
+            _ = control.step(Int64(batch.count))
+            return fetcher.fetch(batch, policy: policy, to: device, from: source).assumeIsolated().map {
+                [control] outcomes in
+                for (version, outcome) in zip(batch, outcomes) {
+                    guard case .failed(let failure) = outcome else { continue }
+                    missing.append(version.hash)
+                    control.note(error: "from device \(source): \(failure.reason) \(failure.detail)")
+                }
             }.nonisolated()
         }.assumeIsolated().map { [self] in
-            current.failedFetches += Int64(failures)
-            return failures == 0
+            current.failedFetches += Int64(missing.count)
+            return missing
         }.nonisolated()
     }
 
@@ -328,13 +332,14 @@ extension ObjectServer {
             return call.reply(.failed(StorageFailure(.closing, "no replicator is running")))
         }
         desk.eventLoop.execute {
-            let outcomes = fetch.hashes.map { hash in
-                desk.fetcher.fetch(
-                    ReplicaVersion(hash: hash, timestamp: Timestamp(rawValue: .max), kind: .live),
-                    policy: fetch.policy, to: fetch.device, from: fetch.source)
+            let versions = fetch.hashes.map {
+                ReplicaVersion(hash: $0, timestamp: Timestamp(rawValue: .max), kind: .live)
             }
-            EventLoopFuture.whenAllSucceed(outcomes, on: desk.eventLoop).whenComplete { result in
-                let flags = ((try? result.get()) ?? []).map { outcome in
+            let batches = versions.parts(of: ObjectsQuery.maximumHashes).map {
+                desk.fetcher.fetch($0, policy: fetch.policy, to: fetch.device, from: fetch.source)
+            }
+            EventLoopFuture.whenAllSucceed(batches, on: desk.eventLoop).whenComplete { result in
+                let flags = ((try? result.get()) ?? []).joined().map { outcome in
                     if case .stored = outcome { true } else { false }
                 }
                 call.eventLoop.execute { call.reply(.replication(.fetched(flags))) }

@@ -8,11 +8,7 @@ import StorageWire
 extension ObjectServer {
     func digests(_ query: DigestQuery, call: ServerCall) {
         guard let log = device(query.device, call: call) else { return }
-        let count = UInt64(1) << UInt64(query.partPower)
-        let isAscending = zip(query.partitions, query.partitions.dropFirst()).allSatisfy { $0 < $1 }
-        guard isAscending, query.partitions.last.map({ UInt64($0) < count }) ?? true else {
-            return call.reply(.failed(StorageFailure(.malformed, "not partitions in ascending order")))
-        }
+        guard areValid(query.partitions, query.partPower, call) else { return }
         guard !query.mustBeForeign || log.areForeign(.objects(query.policy), query.partitions) else {
             return call.reply(.failed(StorageFailure(.busy, "the partitions are still the device's own here")))
         }
@@ -20,8 +16,22 @@ extension ObjectServer {
     }
 
     func versions(_ query: VersionQuery, call: ServerCall) {
-        guard let log = device(query.device, call: call) else { return }
+        guard let log = device(query.device, call: call), areValid(query.partitions, query.partPower, call) else {
+            return
+        }
         answer(call) { () throws(DeviceLogError) in .versions(try log.versions(query)) }
+    }
+
+    private func areValid(_ partitions: [UInt32], _ partPower: UInt8, _ call: ServerCall) -> Bool {
+        let isAscending = zip(partitions, partitions.dropFirst()).allSatisfy { $0 < $1 }
+        let isValid = isAscending && partitions.last.map { UInt64($0) < 1 << UInt64(partPower) } ?? true
+        if !isValid { call.reply(.failed(StorageFailure(.malformed, "not partitions in ascending order"))) }
+        return isValid
+    }
+
+    func objects(_ query: ObjectsQuery, call: ServerCall) {
+        guard let log = device(query.device, call: call) else { return }
+        answer(call) { .objects(log.replicaObjects(query)) }
     }
 
     /// Answers from a worker: walks over the index may wait for the disk.
@@ -41,9 +51,46 @@ extension DeviceLog {
         try digests(policy: query.policy, partPower: Int(query.partPower), partitions: query.partitions)
     }
 
-    func versions(_ query: VersionQuery) throws(DeviceLogError) -> VersionPage {
+    /// The first of them, as many as fit into one answer. Blocks.
+    func replicaObjects(_ query: ObjectsQuery) -> [ReplicaObject] {
+        var objects: [ReplicaObject] = []
+        var bytes = 0
+        for hash in query.hashes where bytes < ObjectsQuery.maximumBytes {
+            let object = replicaObject(ObjectKey(policy: query.policy, hash: hash))
+            if case .object(let reply) = object {
+                bytes += reply.head.readableBytes + (reply.body?.readableBytes ?? 0)
+            }
+            objects.append(object)
+        }
+        return objects
+    }
+
+    private func replicaObject(_ key: ObjectKey) -> ReplicaObject {
+        let state: ObjectState
+        do throws(DeviceLogError) { state = try object(key, body: .inline, mayBlock: true) } catch {
+            return .failed(StorageFailure(error).reason)
+        }
+        switch state {
+        case .absent: return .absent
+        case .tombstone(let timestamp): return .tombstone(Timestamp(rawValue: timestamp))
+        case .live(let object):
+            var body: ByteBuffer?
+            if case .inline(let bytes) = object.body { body = bytes }
+            return .object(
+                ObjectReply(
+                    timestamp: Timestamp(rawValue: object.timestamp),
+                    dataTimestamp: Timestamp(rawValue: object.dataTimestamp), head: object.metadata,
+                    bodyLength: object.bodyLength, body: body))
+        }
+    }
+
+    /// - Parameter last: nothing behind it is wanted.
+    func versions(_ query: VersionQuery, through last: PathHash? = nil) throws(DeviceLogError) -> VersionPage {
         var page = VersionPage(versions: [], isWhole: true)
-        try versions(policy: query.policy, from: query.range.first, through: query.range.last) { key, version in
+        try versions(
+            policy: query.policy, partPower: Int(query.partPower), partitions: query.partitions, from: query.first
+        ) { key, version in
+            if let last, last < key.hash { return false }
             guard page.versions.count < query.limit else {
                 page.isWhole = false
                 return false

@@ -18,21 +18,22 @@ final class PairComparison: @unchecked Sendable {
     private let node: any StorageNode
     private let workers: NIOThreadPool
     private let eventLoop: any EventLoop
-    /// Hears of the differences of each range that differs; its future says whether what is newer there is here now.
-    private let differ: (VersionDifference) -> EventLoopFuture<Bool>
+    /// Brings what is newer there; its future says what of it did not come.
+    private let bring: ([ReplicaVersion]) -> EventLoopFuture<[PathHash]>
     private(set) var differingPartitions = 0
     /// Partitions of which something newer may still be there: they could not be compared, or not everything could be brought.
     private(set) var unsettled: Set<UInt32> = []
 
     private static let timeout = TimeAmount.seconds(30)
     private static let partitionsPerQuery = 4096
-    /// Partitions whose keys are compared at once.
-    private static let width = 8
+    /// Partitions that differ whose keys are asked for together, and such groups at once: one is written while the next is asked for.
+    private static let partitionsPerGroup = 256
+    private static let width = 2
 
     init(
         own: UInt16, other: UInt16, policy: UInt8, partPower: Int, isSuccessor: Bool, log: DeviceLog,
         node: any StorageNode, workers: NIOThreadPool, on eventLoop: any EventLoop,
-        differ: @escaping (VersionDifference) -> EventLoopFuture<Bool>
+        bring: @escaping ([ReplicaVersion]) -> EventLoopFuture<[PathHash]>
     ) {
         self.own = own
         self.other = other
@@ -43,15 +44,12 @@ final class PairComparison: @unchecked Sendable {
         self.node = node
         self.workers = workers
         self.eventLoop = eventLoop
-        self.differ = differ
+        self.bring = bring
     }
 
     /// On the event loop; never fails.
     func run(_ partitions: [UInt32]) -> EventLoopFuture<Void> {
-        let size = Self.partitionsPerQuery
-        let parts = stride(from: 0, to: partitions.count, by: size).map {
-            Array(partitions[$0..<min($0 + size, partitions.count)])
-        }
+        let parts = partitions.parts(of: Self.partitionsPerQuery)
         return BoundedTasks.run(parts.count, width: 1, on: eventLoop) { [self] in compareDigests(parts[$0]) }
     }
 
@@ -69,9 +67,9 @@ final class PairComparison: @unchecked Sendable {
             }
             let differing = partitions.indices.filter { own[$0] != theirs[$0] }.map { partitions[$0] }
             differingPartitions += differing.count
-            return BoundedTasks.run(differing.count, width: Self.width, on: eventLoop) { [self] in
-                let partition = differing[$0]
-                return compareVersions(HashRange(partition: Int(partition), partPower: partPower), of: partition)
+            let groups = differing.parts(of: Self.partitionsPerGroup)
+            return BoundedTasks.run(groups.count, width: Self.width, on: eventLoop) { [self] in
+                compareVersions(groups[$0], from: PathHash(high: 0, low: 0))
             }
         }.flatMapError { [self] _ in
             unsettled.formUnion(partitions)
@@ -79,43 +77,44 @@ final class PairComparison: @unchecked Sendable {
         }
     }
 
-    private func compareVersions(_ range: HashRange, of partition: UInt32) -> EventLoopFuture<Void> {
-        let query = VersionQuery(device: other, policy: policy, range: range)
+    private func compareVersions(_ partitions: [UInt32], from first: PathHash) -> EventLoopFuture<Void> {
+        let query = VersionQuery(
+            device: other, policy: policy, partPower: partPower, partitions: partitions, first: first)
         return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
             guard case .replication(.versions(let page)) = reply else {
-                unsettled.insert(partition)
+                unsettled.formUnion(partitions)
                 return eventLoop.makeSucceededVoidFuture()
             }
-            let last = page.isWhole ? range.last : page.versions.last?.hash ?? range.last
-            return compare(page.versions, in: HashRange(first: range.first, last: last), of: partition)
-                .flatMap { [self] in
-                    guard last < range.last, let next = last.successor else {
-                        return eventLoop.makeSucceededVoidFuture()
-                    }
-                    return compareVersions(HashRange(first: next, last: range.last), of: partition)
-                }
+            guard !page.isWhole, let last = page.versions.last?.hash, let next = last.successor else {
+                return compare(page.versions, with: partitions, from: first, through: nil)
+            }
+            // The next page is asked for while this one is fetched.
+            return compare(page.versions, with: partitions, from: first, through: last)
+                .and(compareVersions(partitions, from: next)).map { _ in }
         }
     }
 
     private func compare(
-        _ theirs: [ReplicaVersion], in range: HashRange, of partition: UInt32
+        _ theirs: [ReplicaVersion], with partitions: [UInt32], from first: PathHash, through last: PathHash?
     ) -> EventLoopFuture<Void> {
-        workers.runIfActive(eventLoop: eventLoop) { [log, own, policy] in
-            VersionDifference(own: try log.allVersions(policy: policy, in: range, device: own), other: theirs)
+        let query = VersionQuery(
+            device: own, policy: policy, partPower: partPower, partitions: partitions, first: first, limit: .max)
+        return workers.runIfActive(eventLoop: eventLoop) { [log] in
+            VersionDifference(own: try log.versions(query, through: last).versions, other: theirs)
         }.flatMap { [self] difference in
-            differ(difference).map { $0 && difference.unreadable == 0 }
-        }.map { [self] isSettled in
-            if !isSettled { unsettled.insert(partition) }
+            bring(difference.wanted).map { difference.unreadable + $0 }
+        }.map { [self] missing in
+            unsettled.formUnion(missing.map { UInt32($0.partition(partPower: partPower)) })
         }.flatMapError { [self] _ in
-            unsettled.insert(partition)
+            unsettled.formUnion(partitions)
             return eventLoop.makeSucceededVoidFuture()
         }
     }
 }
 
-extension DeviceLog {
-    /// All versions in a range. Blocks.
-    func allVersions(policy: UInt8, in range: HashRange, device: UInt16) throws(DeviceLogError) -> [ReplicaVersion] {
-        try versions(VersionQuery(device: device, policy: policy, range: range, limit: .max)).versions
+extension Array {
+    /// Its elements in arrays of `size` each, the last of what is left.
+    func parts(of size: Int) -> [[Element]] {
+        stride(from: 0, to: count, by: size).map { Array(self[$0..<Swift.min($0 + size, count)]) }
     }
 }

@@ -1,15 +1,15 @@
 import Ring
 import StorageWire
 
-/// What one replica has to learn from another about a range of hashes. Pure.
+/// What one replica has to learn from another about some partitions. Pure.
 struct VersionDifference: Equatable {
     /// The other has something newer, or something whole where this one is damaged.
     var wanted: [ReplicaVersion] = []
     /// What the other has that is newer and damaged.
-    var unreadable = 0
+    var unreadable: [PathHash] = []
 
     /// - Parameters:
-    ///   - own, other: in the order of their hashes, all of one range.
+    ///   - own, other: in the order of their hashes, all of the same partitions.
     init(own: [ReplicaVersion], other: [ReplicaVersion]) {
         var index = 0
         for theirs in other {
@@ -33,6 +33,6 @@ struct VersionDifference: Equatable {
     }
 
     private mutating func want(_ version: ReplicaVersion) {
-        if version.kind != .quarantined { wanted.append(version) } else { unreadable += 1 }
+        if version.kind != .quarantined { wanted.append(version) } else { unreadable.append(version.hash) }
     }
 }

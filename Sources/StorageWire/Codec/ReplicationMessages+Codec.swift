@@ -4,13 +4,15 @@ import Ring
 extension ReplicationRequest {
     private enum Kind: UInt8 {
         case digests = 1
-        case versions = 2
+        // 2 asked for versions in a range of hashes, until version 2 of the wire.
         case fetch = 3
         case tables = 4
         case fetchTables = 5
         case rows = 6
         case head = 7
         case list = 8
+        case objects = 9
+        case versions = 10
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -20,12 +22,16 @@ extension ReplicationRequest {
             buffer.write(query.mustBeForeign)
             buffer.write(query.partitions)
         case .versions(let query):
-            buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy)
-            buffer.write(query.range)
+            buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy, query.partPower)
+            buffer.write(query.partitions)
+            buffer.write(query.first)
             buffer.writeInteger(UInt32(query.limit))
         case .fetch(let fetch):
             buffer.writeMultipleIntegers(Kind.fetch.rawValue, fetch.device, fetch.source, fetch.policy)
             buffer.write(fetch.hashes)
+        case .objects(let query):
+            buffer.writeMultipleIntegers(Kind.objects.rawValue, query.device, query.policy)
+            buffer.write(query.hashes)
         case .tables(let query):
             buffer.writeMultipleIntegers(Kind.tables.rawValue, query.device, query.kind.rawValue)
             buffer.write(query.range)
@@ -54,22 +60,29 @@ extension ReplicationRequest {
         switch kind {
         case .digests:
             var query = DigestQuery(
-                device: try reader.integer(), policy: try reader.integer(), partPower: try reader.integer(),
+                device: try reader.integer(), policy: try reader.integer(), partPower: try reader.partPower(),
                 partitions: [])
-            guard query.partPower <= 32 else { throw .malformed("part power \(query.partPower)") }
             query.mustBeForeign = try reader.flag()
             query.partitions = try reader.partitions()
             self = .digests(query)
         case .versions:
-            self = .versions(
-                VersionQuery(
-                    device: try reader.integer(), policy: try reader.integer(), range: try reader.hashRange(),
-                    limit: try reader.number(atMost: VersionQuery.maximumLimit)))
+            var query = VersionQuery(
+                device: try reader.integer(), policy: try reader.integer(), partPower: 0, partitions: [])
+            query.partPower = try reader.partPower()
+            query.partitions = try reader.partitions()
+            query.first = try reader.hash()
+            query.limit = try reader.number(atMost: VersionQuery.maximumLimit)
+            self = .versions(query)
         case .fetch:
             self = .fetch(
                 FetchObjects(
                     device: try reader.integer(), source: try reader.integer(), policy: try reader.integer(),
                     hashes: try reader.hashes(atMost: FetchObjects.maximumHashes)))
+        case .objects:
+            self = .objects(
+                ObjectsQuery(
+                    device: try reader.integer(), policy: try reader.integer(),
+                    hashes: try reader.hashes(atMost: ObjectsQuery.maximumHashes)))
         case .tables:
             self = .tables(
                 TableQuery(
@@ -98,6 +111,7 @@ extension ReplicationReply {
         case fetched = 3
         case tables = 4
         case rows = 5
+        case objects = 6
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -119,6 +133,10 @@ extension ReplicationReply {
             buffer.writeInteger(Kind.fetched.rawValue)
             buffer.writeInteger(UInt32(flags.count))
             for flag in flags { buffer.write(flag) }
+        case .objects(let objects):
+            buffer.writeInteger(Kind.objects.rawValue)
+            buffer.writeInteger(UInt32(objects.count))
+            for object in objects { object.encode(into: &buffer) }
         case .tables(let page):
             buffer.writeInteger(Kind.tables.rawValue)
             buffer.write(page.isWhole)
@@ -160,6 +178,12 @@ extension ReplicationReply {
             var flags: [Bool] = []
             for _ in 0..<count { flags.append(try reader.flag()) }
             self = .fetched(flags)
+        case .objects:
+            let count = try reader.elements(atMost: ObjectsQuery.maximumHashes, size: 1)
+            var objects: [ReplicaObject] = []
+            objects.reserveCapacity(count)
+            for _ in 0..<count { objects.append(try ReplicaObject(from: &reader)) }
+            self = .objects(objects)
         case .tables:
             var page = TablePage(tables: [], isWhole: try reader.flag())
             let count = try reader.elements(atMost: TableQuery.maximumLimit, size: 40)
@@ -179,6 +203,54 @@ extension ReplicationReply {
                 page.chunks.append(RowChunk(last: try reader.shortBytes(), digest: try reader.integer()))
             }
             self = .rows(page)
+        }
+    }
+}
+
+extension ReplicaObject {
+    private enum Kind: UInt8 {
+        case absent = 0
+        case tombstone = 1
+        case object = 2
+        /// An object without its body.
+        case head = 3
+        case failed = 4
+    }
+
+    fileprivate func encode(into buffer: inout ByteBuffer) {
+        switch self {
+        case .absent: buffer.writeInteger(Kind.absent.rawValue)
+        case .tombstone(let timestamp):
+            buffer.writeInteger(Kind.tombstone.rawValue)
+            buffer.write(timestamp)
+        case .object(let object):
+            buffer.writeInteger(object.body == nil ? Kind.head.rawValue : Kind.object.rawValue)
+            buffer.write(object.timestamp)
+            buffer.write(object.dataTimestamp)
+            buffer.writeInteger(object.bodyLength)
+            buffer.writeSlice(object.head)
+            if let body = object.body { buffer.writeSlice(body) }
+        case .failed(let reason): buffer.writeMultipleIntegers(Kind.failed.rawValue, reason.rawValue)
+        }
+    }
+
+    fileprivate init(from reader: inout WireReader) throws(WireError) {
+        let number = try reader.integer(UInt8.self)
+        guard let kind = Kind(rawValue: number) else { throw .malformed("replica object \(number)") }
+        switch kind {
+        case .absent: self = .absent
+        case .tombstone: self = .tombstone(try reader.timestamp())
+        case .object, .head:
+            var object = ObjectReply(
+                timestamp: try reader.timestamp(), dataTimestamp: try reader.timestamp(), head: ByteBuffer(),
+                bodyLength: try reader.number(), body: nil)
+            object.head = try reader.slice()
+            if kind == .object { object.body = try reader.slice() }
+            self = .object(object)
+        case .failed:
+            let number = try reader.integer(UInt8.self)
+            guard let reason = StorageFailure.Reason(rawValue: number) else { throw .malformed("failure \(number)") }
+            self = .failed(reason)
         }
     }
 }
@@ -210,6 +282,12 @@ extension WireReader {
 
     fileprivate mutating func hashRange() throws(WireError) -> HashRange {
         HashRange(first: try hash(), last: try hash())
+    }
+
+    fileprivate mutating func partPower() throws(WireError) -> UInt8 {
+        let power = try integer(UInt8.self)
+        guard power <= 32 else { throw .malformed("part power \(power)") }
+        return power
     }
 
     fileprivate mutating func partitions() throws(WireError) -> [UInt32] {

@@ -162,7 +162,7 @@ package struct UpdateObject: Sendable {
 }
 
 /// What a replica holds of an object.
-package struct ObjectReply: Sendable {
+package struct ObjectReply: Equatable, Sendable {
     /// Of the newest record: put or update.
     package var timestamp: Timestamp
     /// Of the put that brought the body.

@@ -5,6 +5,7 @@ package enum ReplicationRequest: Equatable, Sendable {
     case digests(DigestQuery)
     case versions(VersionQuery)
     case fetch(FetchObjects)
+    case objects(ObjectsQuery)
     case tables(TableQuery)
     case rows(RowDigestQuery)
     case fetchTables(FetchTables)
@@ -20,6 +21,8 @@ package enum ReplicationReply: Equatable, Sendable {
     case versions(VersionPage)
     /// For each object or table that was to be fetched, whether the device has that or something newer now.
     case fetched([Bool])
+    /// For the first of the hashes that were asked for, in their order: at least one, and no more than fit into one answer.
+    case objects([ReplicaObject])
     case tables(TablePage)
     case rows(RowDigestPage)
 }
@@ -59,16 +62,7 @@ package struct HashRange: Equatable, Sendable {
         self.last = last
     }
 
-    /// Everything in a partition of a ring of 2^`partPower`.
-    package init(partition: Int, partPower: Int) {
-        guard partPower > 0 else {
-            self.init(first: PathHash(high: 0, low: 0), last: PathHash(high: .max, low: .max))
-            return
-        }
-        let shift = UInt64(64 - partPower)
-        let start = UInt64(partition) << shift
-        self.init(first: PathHash(high: start, low: 0), last: PathHash(high: start | (1 << shift - 1), low: .max))
-    }
+    package static let all = HashRange(first: PathHash(high: 0, low: 0), last: PathHash(high: .max, low: .max))
 }
 
 extension PathHash {
@@ -79,19 +73,29 @@ extension PathHash {
     }
 }
 
-/// Asks for the keys and versions of what a device has in a range, in the order of the hashes.
+/// Asks for the keys and versions of what a device has of some partitions, in the order of the hashes.
 package struct VersionQuery: Equatable, Sendable {
     package static let maximumLimit = 16_384
 
     package var device: UInt16
     package var policy: UInt8
-    package var range: HashRange
+    /// A partition is the upper `partPower` bits of a hash; at most 32.
+    package var partPower: UInt8
+    /// In ascending order; at most `DigestQuery.maximumPartitions`.
+    package var partitions: [UInt32]
+    /// Nothing before it is wanted.
+    package var first: PathHash
     package var limit: Int
 
-    package init(device: UInt16, policy: UInt8, range: HashRange, limit: Int = Self.maximumLimit) {
+    package init(
+        device: UInt16, policy: UInt8, partPower: Int, partitions: [UInt32],
+        first: PathHash = PathHash(high: 0, low: 0), limit: Int = Self.maximumLimit
+    ) {
         self.device = device
         self.policy = policy
-        self.range = range
+        self.partPower = UInt8(partPower)
+        self.partitions = partitions
+        self.first = first
         self.limit = limit
     }
 }
@@ -145,6 +149,32 @@ package struct FetchObjects: Equatable, Sendable {
         self.policy = policy
         self.hashes = hashes
     }
+}
+
+/// Asks for objects with their bodies, many at once, of what the device itself has.
+package struct ObjectsQuery: Equatable, Sendable {
+    package static let maximumHashes = 256
+    /// Bytes of heads and bodies after which an answer ends.
+    package static let maximumBytes = 1 << 20
+
+    package var device: UInt16
+    package var policy: UInt8
+    package var hashes: [PathHash]
+
+    package init(device: UInt16, policy: UInt8, hashes: [PathHash]) {
+        self.device = device
+        self.policy = policy
+        self.hashes = hashes
+    }
+}
+
+/// What a device has under a hash.
+package enum ReplicaObject: Equatable, Sendable {
+    case absent
+    case tombstone(Timestamp)
+    /// Without its body when that is large: it is to be asked for by itself.
+    case object(ObjectReply)
+    case failed(StorageFailure.Reason)
 }
 
 /// Asks which tables a device has in a range, in the order of their hashes.

@@ -164,7 +164,8 @@ private final class BothServers: StorageHandler {
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch):
+            .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch),
+            .replication(.objects):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
