@@ -61,6 +61,8 @@ package struct Configuration: Sendable {
     package var indexRunSize: Int64 = 4 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
+    /// Evictions that older segments hold back, at least, before those are rewritten for that.
+    package var evictionBacklog = 10_000
     /// Time between two looks for a segment to compact, with the threaded driver.
     package var compactionPeriod = Duration.seconds(10)
     /// Bodies beyond this have to be blobs.

@@ -145,6 +145,9 @@ extension DeviceLog {
         return DeviceLoad(queuedWrites: queue.count, commits: commits, syncNanoseconds: nanoseconds)
     }
 
+    /// Tombstones on the device.
+    package var tombstones: Int64 { catalog.memory.withLock { $0.counters.tombstones } }
+
     package func statistics() -> DeviceStatistics {
         var statistics = DeviceStatistics()
         catalog.memory.withLock { memory in
@@ -210,17 +213,6 @@ extension DeviceLog {
     /// what is not there is absent again.
     package func forgetLosses() {
         _ = perform(.forgetLosses)
-    }
-
-    /// Forgets a tombstone that every replica has confirmed; false when an older record of the object may still be in
-    /// the log, where a rebuild would find it: try again after compaction.
-    package func forgetTombstone(_ key: ObjectKey, timestamp: UInt64) throws(DeviceLogError) -> Bool {
-        guard let entry = try catalog.object(key), entry.kind == .tombstone, entry.timestamp == timestamp else {
-            return false
-        }
-        guard let oldest = try segmentSizes().keys.min(), oldest > entry.data.segment else { return false }
-        if case .stored = perform(.forget(key, timestamp: timestamp)) { return true }
-        return false
     }
 }
 

@@ -42,6 +42,8 @@ package final class DeviceLog: Sendable {
         var isIndexDamaged = false
         /// Segments that hold damaged records and cannot be emptied.
         var stuckSegments: Set<UInt32> = []
+        /// Segments before it are emptied whether they have garbage or not, since too many evictions wait for that.
+        var rewriteBefore: UInt32 = 0
         var onDamage: (@Sendable (ObjectKey) -> Void)?
         /// Where the last flush began.
         var flushedSegment: UInt32 = 0

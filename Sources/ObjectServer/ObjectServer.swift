@@ -52,6 +52,8 @@ package final class ObjectServer: StorageHandler {
         case .replication(.digests(let query)): digests(query, call: call)
         case .replication(.versions(let query)): versions(query, call: call)
         case .replication(.objects(let query)): objects(query, call: call)
+        case .replication(.passes): passes(call)
+        case .replication(.reclaim(let reclaim)): self.reclaim(reclaim, call: call)
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
         case .verifyObject(let address): verify(address, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,

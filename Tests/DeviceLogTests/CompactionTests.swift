@@ -9,9 +9,10 @@ struct CompactionTests {
     private let fileSystem = FaultyFileSystem(seed: 3)
     private let index = MemoryIndex()
 
-    private func open() throws -> DeviceLog {
+    private func open(segmentSize: Int = 8 << 10) throws -> DeviceLog {
         var configuration = Configuration.test
-        configuration.segmentSize = 8 << 10
+        configuration.segmentSize = segmentSize
+        configuration.evictionBacklog = 100
         return try DeviceLog.open(
             directory: "/device", identity: testIdentity, fileSystem: fileSystem, configuration: configuration,
             logger: quietLogger, index: index)
@@ -97,11 +98,13 @@ struct CompactionTests {
         #expect(again.statistics().segments < before.segments)
     }
 
-    @Test func aTombstoneIsForgottenOnlyWhenNothingCanComeBack() throws {
+    @Test func anEvictionIsForgottenOnlyWhenNothingCanComeBack() throws {
         let log = try open()
         log.put(1, at: 1).confirm(log)
         log.perform(.delete(key(1), timestamp: 2)).confirm(log)
-        #expect(try !log.forgetTombstone(key(1), timestamp: 2))
+        #expect(log.perform(.evict(key(1), timestamp: 2)).isStored)
+        try log.flushIndex()
+        #expect(try log.forgetEvictions() == 0)
         for round in 1...2 as ClosedRange<UInt64> {
             for number in 10..<40 as Range<UInt64> {
                 log.put(number, at: round, String(repeating: "x", count: 400)).confirm(log)
@@ -109,13 +112,41 @@ struct CompactionTests {
         }
         try log.flushIndex()
         while try log.compact() {}
-        #expect(try log.version(of: key(1)).kind == .tombstone)
-        #expect(try log.forgetTombstone(key(1), timestamp: 2))
-        #expect(try log.version(of: key(1)) == .absent)
+        #expect(try log.catalog.object(key(1))?.kind == .evicted)
+        #expect(try log.forgetEvictions() == 1)
+        #expect(try log.forgetEvictions() == 0)
+        try log.flushIndex()
+        #expect(try log.catalog.object(key(1)) == nil)
         log.close()
         index.erase()
         // A rebuild may find the tombstone again, the object never.
         #expect(try open().version(of: key(1)).kind != .live)
+    }
+
+    @Test func theLogIsRewrittenWhenTooManyEvictionsWait() throws {
+        // Large enough that what every segment has at its beginning is not much garbage.
+        let log = try open(segmentSize: 64 << 10)
+        // Nothing else gives up the first segments.
+        let kept = 1...300 as ClosedRange<UInt64>
+        for number in kept { log.put(number, at: 1, String(repeating: "x", count: 400)).confirm(log) }
+        let evicted = 1_000..<1_150 as Range<UInt64>
+        for number in evicted {
+            log.put(number, at: 1, "").confirm(log)
+            log.perform(.evict(key(number), timestamp: 1)).confirm(log)
+        }
+        try log.flushIndex()
+        while try log.compact() {}
+        var forgotten = try log.forgetEvictions()
+        #expect(forgotten == 0)
+        while try log.compact() {}
+        forgotten = try log.forgetEvictions()
+        #expect(forgotten == evicted.count)
+        for number in kept { #expect(try log.text(number)?.count == 400) }
+        log.close()
+        index.erase()
+        let again = try open(segmentSize: 64 << 10)
+        for number in kept { #expect(try again.text(number)?.count == 400) }
+        for number in evicted { #expect(try again.version(of: key(number)) == .absent) }
     }
 
     @Test func unconfirmedWritesAreListedAfterARestart() throws {

@@ -99,6 +99,50 @@ struct ObjectReplicatorTests {
         try await cluster.close()
     }
 
+    @Test func tombstonesGoWhenAllReplicasHaveThemAndNobodyIsAway() async throws {
+        let cluster = try ReplicaCluster(devices: 5, partPower: 4)
+        let keys = (0..<40 as Range<UInt64>).map { Self.key($0) }
+        for key in keys {
+            for device in cluster.primaries(key) {
+                cluster.logs[device]!.put(key, at: 10, text: "body")
+                // One misses the deletion.
+                if device != cluster.primaries(key)[1] {
+                    _ = cluster.logs[device]!.perform(.delete(key, timestamp: 20))
+                }
+            }
+        }
+        let away = cluster.logs.keys.first { !cluster.primaries(keys[0]).contains($0) }!
+        // It was a handoff, and has the object of before.
+        cluster.logs[away]!.put(keys[0], at: 10, text: "body")
+        func kinds(_ key: ObjectKey) throws -> Set<ObjectVersion.Kind> {
+            Set(try cluster.primaries(key).map { try cluster.version(key, on: $0).kind })
+        }
+        // Young ones stay.
+        for _ in 0..<3 { try await cluster.runPasses() }
+        for key in keys { #expect(try kinds(key) == [.tombstone]) }
+        #expect(try cluster.version(keys[0], on: away) == .absent)
+        cluster.logs[away]!.put(keys[0], at: 12, text: "body")
+        cluster.setClock(seconds: 1000)
+        cluster.setAway(away, true)
+        // Whoever is away may have what is deleted.
+        for _ in 0..<3 {
+            try await cluster.runPasses()
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        for key in keys where !cluster.primaries(key).contains(away) { #expect(try kinds(key) == [.tombstone]) }
+        cluster.setAway(away, false)
+        for _ in 0..<4 {
+            try await cluster.runPasses()
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        for key in keys { #expect(try kinds(key) == [.absent]) }
+        #expect(try cluster.version(keys[0], on: away) == .absent)
+        let reclaimed = cluster.replicators.values.reduce(0) { $0 + $1.figures.reclaimedTombstones }
+        #expect(reclaimed == Int64(3 * keys.count))
+        #expect(cluster.logs.values.allSatisfy { $0.tombstones == 0 })
+        try await cluster.close()
+    }
+
     @Test(arguments: [4, 17]) func theAmountInPartitionsIsCounted(partPower: Int) async throws {
         let cluster = try ReplicaCluster(devices: 3, partPower: partPower)
         let log = cluster.logs[0]!

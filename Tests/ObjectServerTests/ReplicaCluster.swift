@@ -42,7 +42,9 @@ final class ReplicaCluster: Sendable {
             servers[device] = server
             files[device] = fileSystem
             replicators[device] = ObjectReplicator(
-                server: server, eventLoop: group.next(), logger: Self.logger, interval: .hours(1)
+                server: server, eventLoop: group.next(), logger: Self.logger, interval: .hours(1),
+                reclaimAfter: .milliseconds(60),
+                now: { [nodes] in Timestamp(ticks: nodes.clock.load(ordering: .relaxed)) }
             ) { [nodes] in nodes.ring.withLock { $0.map { [0: $0] } ?? [:] } }
         }
         self.logs = logs
@@ -74,6 +76,8 @@ final class ReplicaCluster: Sendable {
             if isAway { away.insert(device) } else { away.remove(device) }
         }
     }
+
+    func setClock(seconds: UInt64) { nodes.clock.store(seconds * 100_000, ordering: .relaxed) }
 
     /// One pass of every node.
     func runPasses() async throws {
@@ -137,6 +141,8 @@ final class ReplicaCluster: Sendable {
         let all = Mutex<[UInt16: LocalNode]>([:])
         let away = Mutex<Set<UInt16>>([])
         let ring = Mutex<Ring?>(nil)
+        /// What the nodes believe to be the time, in ticks: by that tombstones are old.
+        let clock = Atomic<UInt64>(0)
 
         func node(ofDevice device: UInt16) -> (any StorageNode)? {
             away.withLock { $0.contains(device) } ? nil : all.withLock { $0[device] }

@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 31
-    static let replyKinds = 30
+    static let requestKinds = 33
+    static let replyKinds = 32
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -103,6 +103,12 @@ struct RandomMessages {
         case 19: .head(table())
         case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
+        case 31: .passes
+        case 32:
+            .reclaim(
+                ReclaimTombstones(
+                    device: integer(), policy: integer(),
+                    tombstones: (0..<below(100)).map { _ in .init(hash: hash(), timestamp: timestamp()) }))
         case 30: .objects(ObjectsQuery(device: integer(), policy: integer(), hashes: hashes))
         default:
             .fetchTables(
@@ -126,6 +132,10 @@ struct RandomMessages {
                 RowDigestPage(
                     chunks: (0..<below(100)).map { _ in RowChunk(last: bytes(300), digest: integer()) },
                     isWhole: flag()))
+        case 30:
+            .passes(
+                (0..<below(50)).map { _ in SettledPass(device: integer(), ringsVersion: integer(), age: integer()) })
+        case 31: .reclaimed(below(ReclaimTombstones.maximumTombstones + 1))
         case 29: .objects((0..<below(20)).map { _ in replicaObject() })
         case 18: .fetched((0..<below(100)).map { _ in flag() })
         default:
@@ -178,7 +188,7 @@ struct RandomMessages {
                 ObjectReply(
                     timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
                     body: nil))
-        case 16..<21, 29: .replication(replicationReply(kind))
+        case 16..<21, 29...31: .replication(replicationReply(kind))
         case 23: .mapPromised(MapPromise(accepted: nil))
         case 24: .mapPromised(MapPromise(accepted: AcceptedMap(ballot: ballot(), value: buffer(70_000))))
         case 25: .mapAccepted

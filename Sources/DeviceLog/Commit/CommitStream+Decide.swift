@@ -132,7 +132,8 @@ extension CommitStream {
             return .missing
         }
         var header = objectHeader(.eviction, key, timestamp, dataTimestamp: 0)
-        header.reference = UInt64(writer.segment)
+        // What a tombstone hides is older than that; should a rebuild find the tombstone, it does no harm.
+        header.reference = UInt64(old.kind == .tombstone ? old.data.segment : writer.segment)
         let record = buffer.append(header, metadata: ByteBuffer(), body: ByteBuffer())
         changes.set(key, from: old, to: .marker(.evicted, header, at: record))
         return .stored(position: record.position)
@@ -261,7 +262,7 @@ extension CommitStream {
     }
 
     private func forget(_ key: ObjectKey, _ timestamp: UInt64) throws(DeviceLogError) -> WriteOutcome {
-        guard let old = try changes.object(key), old.kind == .tombstone, old.timestamp == timestamp else {
+        guard let old = try changes.object(key), old.kind == .evicted, old.timestamp == timestamp else {
             return .missing
         }
         var entry = old

@@ -12,6 +12,8 @@ extension DeviceLog {
     private static let draftingPeriod = 50
     /// Written to a segment before the next one is prepared: a device that is hardly used keeps its space.
     private static let busyBytes: Int64 = 8 << 20
+    /// Nanoseconds between two walks over the index for evictions.
+    private static let evictionPeriod: UInt64 = 3600 * 1_000_000_000
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 2
 
@@ -92,9 +94,21 @@ extension DeviceLog {
     private func runCompaction() {
         let period = configuration.compactionPeriod.components
         let milliseconds = period.seconds * 1000 + period.attoseconds / 1_000_000_000_000_000
+        var lastWalk = Monotonic.nanoseconds()
         while !state.withLock({ $0.isClosed }) {
             compaction.wait(milliseconds: Int(max(1, milliseconds)))
             compactAll()
+            let now = Monotonic.nanoseconds()
+            guard now - lastWalk >= Self.evictionPeriod else { continue }
+            lastWalk = now
+            walkEvictions()
+        }
+    }
+
+    private func walkEvictions() {
+        do throws(DeviceLogError) { try forgetEvictions() } catch {
+            guard error != .closed, !state.withLock({ $0.isClosed }) else { return }
+            logger.warning("Evictions can't be forgotten", metadata: ["error": "\(error)"])
         }
     }
 

@@ -63,13 +63,16 @@ extension DeviceLog {
         let current = stream.writer.segment
         let given = state.withLock { $0.stuckSegments }
         let floor = oldestUnconfirmedSegment
+        let rewriteBefore = state.withLock { $0.rewriteBefore }
+        var oldest: UInt32?
         var best: (segment: UInt32, share: Double)?
         for (segment, size) in try segmentSizes()
         where segment < current && segment < floor && !given.contains(segment) && size > 0 {
             let share = 1 - Double(liveBytes(of: segment)) / Double(size)
             if share > configuration.compactionGarbage, share > best?.share ?? 0 { best = (segment, share) }
+            if segment < rewriteBefore, segment < oldest ?? .max { oldest = segment }
         }
-        return best?.segment
+        return best?.segment ?? oldest
     }
 
     private func relocateRecords(of segment: UInt32) throws {

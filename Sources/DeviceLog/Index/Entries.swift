@@ -7,10 +7,10 @@ struct ObjectEntry: Equatable {
         case live = 1
         case tombstone = 2
         case quarantined = 3
-        /// A forgotten tombstone: hides the entry below until the next flush removes it.
+        /// A forgotten eviction: hides the entry below until the next flush removes it.
         case removed = 4
-        /// Was given to the devices that it belongs to. Nothing is there, but an older record may be in the log, where a rebuild would
-        /// find it.
+        /// Was given to the devices that it belongs to, or is a tombstone that all replicas had. Nothing is there, but an older record may be in
+        /// the log, where a rebuild would find it: then the entry is forgotten too.
         case evicted = 5
     }
 

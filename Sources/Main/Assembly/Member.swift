@@ -81,7 +81,7 @@ final class Member: Sendable {
     ///
     /// - Parameter isFounding: whether this start has made the cluster.
     func serve(
-        _ places: MemberOptions.Places, replicateEvery interval: TimeAmount, isFounding: Bool, process: ServerProcess
+        _ places: MemberOptions.Places, replication: ReplicationTimes, isFounding: Bool, process: ServerProcess
     ) throws {
         let node = try node()
         guard let map = map.map else { return }
@@ -90,7 +90,7 @@ final class Member: Sendable {
         let devices = localDevices(map)
         let storage = try StorageAssembly(
             devices: devices, directory: directory, clusterID: identity.clusterID, rings: rings, nodes: nodes,
-            group: process.group, workers: process.workers, replicateEvery: interval,
+            group: process.group, workers: process.workers, replication: replication,
             isFounding: isFounding && devices.allSatisfy(\.isEmpty), before: lastRings() ?? rings.now.before,
             logger: process.logger)
         // After the devices have noted what is new to them in these.

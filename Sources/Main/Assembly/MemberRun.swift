@@ -9,7 +9,7 @@ struct MemberRun {
     let places: MemberOptions.Places
     let process: ServerProcess
 
-    let replicateEvery: TimeAmount
+    let replication: ReplicationTimes
 
     /// Blocks until the end.
     ///
@@ -17,7 +17,7 @@ struct MemberRun {
     ///   - isFounding: whether this start has made the cluster.
     ///   - firstKey: the key of the first user, if it was made just now.
     func run(isFounding: Bool, firstKey: [UInt8]?, data: String, json: Bool) throws {
-        try member.serve(places, replicateEvery: replicateEvery, isFounding: isFounding, process: process)
+        try member.serve(places, replication: replication, isFounding: isFounding, process: process)
         try NodeFile(
             process: Int(getpid()), host: places.listensEverywhere ? "127.0.0.1" : places.listen,
             storagePort: member.storagePort

@@ -63,7 +63,7 @@ final class StorageAssembly: Sendable {
     init(
         devices: [Device], directory: ClusterDirectory, clusterID: String, rings: CurrentRings,
         nodes: any NodeDirectory, group: any EventLoopGroup, workers: NIOThreadPool,
-        replicateEvery interval: TimeAmount, isFounding: Bool, before: ClusterRings? = nil, logger: Logger
+        replication: ReplicationTimes, isFounding: Bool, before: ClusterRings? = nil, logger: Logger
     ) throws {
         Self.warnOfEmpty(devices, logger)
         registry = try WorkerSettingsFile(directory).registry()
@@ -87,18 +87,19 @@ final class StorageAssembly: Sendable {
             rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
             replicas: { rings.now.replicas(of: $0, container: $1) })
         replicator = ObjectReplicator(
-            server: objects, eventLoop: group.next(), logger: logger, interval: interval,
+            server: objects, eventLoop: group.next(), logger: logger, interval: replication.interval,
+            reclaimAfter: replication.reclaimAfter, now: { Timestamp(ticks: WallClock.system.ticks) },
             ringsVersion: { rings.now.version }
         ) { [0: rings.now.object] }
         tableReplicator = TableReplicator(
-            server: containers, nodes: nodes, eventLoop: group.next(), logger: logger, interval: interval,
+            server: containers, nodes: nodes, eventLoop: group.next(), logger: logger, interval: replication.interval,
             now: { Timestamp(ticks: WallClock.system.ticks) }, ringsVersion: { rings.now.version }
         ) {
             let rings = rings.now
             return [.account: rings.account, .container: rings.container]
         }
         expirer = Expirer(
-            server: objects, eventLoop: group.next(), logger: logger, interval: interval,
+            server: objects, eventLoop: group.next(), logger: logger, interval: replication.interval,
             now: { WallClock.system.seconds }, rings: { [0: rings.now.object] },
             rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
             replicas: { rings.now.replicas(of: $0, container: $1) })
@@ -285,6 +286,14 @@ final class StorageAssembly: Sendable {
     }
 }
 
+/// When the replicators do what.
+struct ReplicationTimes: Sendable {
+    /// From the end of a pass to the next one.
+    var interval: TimeAmount
+    /// How old tombstones are, at least, when they are given up.
+    var reclaimAfter: TimeAmount
+}
+
 /// What moves data between the nodes.
 struct Replicators: Sendable {
     var objects: ObjectReplicator
@@ -338,7 +347,7 @@ final class NodeHandler: StorageHandler {
             .verifyObject:
             objects.handle(request, call: call)
         case .replication(.digests), .replication(.versions), .replication(.fetch),
-            .replication(.objects):
+            .replication(.objects), .replication(.passes), .replication(.reclaim):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):

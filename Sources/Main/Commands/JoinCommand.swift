@@ -77,7 +77,7 @@ struct JoinCommand: ParsableCommand {
         file.storagePort = member.storagePort
         try file.write(to: directory)
         try MemberRun(
-            member: member, places: places, process: process, replicateEvery: replication.interval
+            member: member, places: places, process: process, replication: replication.times
         ).run(
             isFounding: false, firstKey: nil, data: data, json: server.json)
     }

@@ -52,6 +52,13 @@ struct ReplicationOptions: ParsableArguments {
             """)
     var replicateEvery = 30.0
 
+    @Option(
+        help: """
+            Seconds for which the mark of a deleted object is kept at least; then it goes when every replica has it and every \
+            device of the ring answers.
+            """)
+    var reclaimAfter = 3600.0
+
     @Option(help: .hidden)
     var clockOffsetMs: Int64 = 0
 
@@ -61,11 +68,18 @@ struct ReplicationOptions: ParsableArguments {
         guard (0.1...86_400).contains(replicateEvery) else {
             throw ValidationError("--replicate-every is a number of seconds from 0.1 to 86400")
         }
+        guard (1...31_536_000).contains(reclaimAfter) else {
+            throw ValidationError("--reclaim-after is a number of seconds from 1 to 31536000 (a year)")
+        }
         guard abs(clockOffsetMs) <= Self.longestClockOffset else {
             throw ValidationError("--clock-offset-ms is a day at most")
         }
         WallClock.shiftSystem(milliseconds: clockOffsetMs)
     }
 
-    var interval: TimeAmount { .milliseconds(Int64(replicateEvery * 1000)) }
+    var times: ReplicationTimes {
+        ReplicationTimes(
+            interval: .milliseconds(Int64(replicateEvery * 1000)),
+            reclaimAfter: .milliseconds(Int64(reclaimAfter * 1000)))
+    }
 }

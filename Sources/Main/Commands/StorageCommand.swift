@@ -55,7 +55,7 @@ struct StorageCommand: ParsableCommand {
         let storage = try StorageAssembly(
             devices: devices, directory: ClusterDirectory(data), clusterID: identity.clusterID,
             rings: CurrentRings(rings),
-            nodes: nodes, group: process.group, workers: process.workers, replicateEvery: replication.interval,
+            nodes: nodes, group: process.group, workers: process.workers, replication: replication.times,
             isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,

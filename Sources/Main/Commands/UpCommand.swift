@@ -69,7 +69,7 @@ struct UpCommand: ParsableCommand {
         try checkShape(member)
         try file.write(to: directory)
         try MemberRun(
-            member: member, places: places, process: process, replicateEvery: replication.interval
+            member: member, places: places, process: process, replication: replication.times
         ).run(
             isFounding: isFounding, firstKey: firstKey, data: data, json: server.json)
     }

@@ -174,12 +174,8 @@ final class MisplacedObjects: @unchecked Sendable {
 
     private func evict(_ versions: [ReplicaVersion]) -> EventLoopFuture<Void> {
         let outcomes = versions.map { version in
-            let write = EvictionWrite(sink: server.sinks.sink(for: eventLoop), on: eventLoop)
-            log.submit(
-                .evict(
-                    ObjectKey(policy: policy, hash: version.hash), timestamp: version.timestamp.rawValue),
-                completion: write)
-            return write.promise.futureResult
+            server.evict(
+                ObjectKey(policy: policy, hash: version.hash), version.timestamp, log, on: eventLoop)
         }
         return EventLoopFuture.whenAllSucceed(outcomes, on: eventLoop).map { [self] outcomes in
             let gone = outcomes.count { $0 }
@@ -187,19 +183,5 @@ final class MisplacedObjects: @unchecked Sendable {
             left = max(0, left - Int64(gone))
             progress(self)
         }
-    }
-}
-
-private final class EvictionWrite: WriteCompletion {
-    let sink: any CompletionSink
-    let promise: EventLoopPromise<Bool>
-
-    init(sink: EventLoopSink, on eventLoop: any EventLoop) {
-        self.sink = sink
-        promise = eventLoop.makePromise()
-    }
-
-    func completed(_ outcome: WriteOutcome) {
-        if case .stored = outcome { promise.succeed(true) } else { promise.succeed(false) }
     }
 }

@@ -4,7 +4,7 @@ package import Logging
 package import NIOCore
 import NIOPosix
 package import Ring
-import StorageWire
+package import StorageWire
 import Synchronization
 
 /// Keeps the objects on the devices of this node as their other replicas have them.
@@ -21,6 +21,8 @@ package final class ObjectReplicator: @unchecked Sendable {
         package var fetchedBytes: Int64 = 0
         package var failedFetches: Int64 = 0
         package var evictedObjects: Int64 = 0
+        /// Tombstones that this node had all replicas give up, counted on each.
+        package var reclaimedTombstones: Int64 = 0
         /// Of the last pass.
         package var differingPartitions: Int64 = 0
         /// Objects here that their primaries have not all taken yet, in the last pass.
@@ -50,9 +52,12 @@ package final class ObjectReplicator: @unchecked Sendable {
     /// Objects that are fetched, and objects that are given away.
     package let control = WorkerControl(name: "object-replicator", unit: .objects)
     private let passes: PassSchedule
+    private let reclaim: TombstoneReclaim
     private var current = Figures()
     private let shared = Mutex(Figures())
     private let remainders = Mutex<[UInt16: Remainder]>([:])
+    /// The last passes that left nothing to do for a device: the version of the rings, and when they began.
+    private let settled = Mutex<[UInt16: (version: UInt64, began: NIODeadline)]>([:])
     /// Devices for which the pass under way has left something.
     private var unfinished: Set<UInt16> = []
 
@@ -60,8 +65,11 @@ package final class ObjectReplicator: @unchecked Sendable {
     ///   - ringsVersion: never newer than what `rings` answers next.
     ///   - rings: the object rings of today by their policies; asked at the beginning of each pass.
     ///   - interval: from the end of a pass to the next one.
+    ///   - reclaimAfter: how old tombstones are, at least, when they are given up.
+    ///   - now: the clock that timestamps are from.
     package init(
         server: ObjectServer, eventLoop: any EventLoop, logger: Logger, interval: TimeAmount = .seconds(30),
+        reclaimAfter: TimeAmount = .hours(1), now: @escaping @Sendable () -> Timestamp,
         ringsVersion: @escaping @Sendable () -> UInt64 = { 0 }, rings: @escaping @Sendable () -> [UInt8: Ring]
     ) {
         self.server = server
@@ -71,6 +79,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         self.rings = rings
         self.ringsVersion = ringsVersion
         fetcher = ObjectFetcher(server, on: eventLoop)
+        reclaim = TombstoneReclaim(server, settling: reclaimAfter, now: now, on: eventLoop)
     }
 
     package var figures: Figures { shared.withLock { $0 } }
@@ -82,7 +91,11 @@ package final class ObjectReplicator: @unchecked Sendable {
     package func start(after delay: TimeAmount = .seconds(2)) {
         eventLoop.execute { [self] in
             watchForDamage()
-            server.fetchers.withLock { $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher, rings: rings) }
+            server.fetchers.withLock {
+                $0 = FetchDesk(eventLoop: eventLoop, fetcher: fetcher, rings: rings) { [weak self] in
+                    self?.settledPasses() ?? []
+                }
+            }
             passes.start(after: delay) { [self] in pass() }
         }
     }
@@ -108,6 +121,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         current.isComplete = true
         unfinished = []
         control.beginPass(total: nil)
+        let began = eventLoop.now
         let version = ringsVersion()
         let rings = rings()
         let devices = server.devices.keys.sorted()
@@ -120,10 +134,17 @@ package final class ObjectReplicator: @unchecked Sendable {
                 unfinished.insert(device)
                 return eventLoop.makeSucceededVoidFuture()
             }
-            return compare(device, log, policy, ring).flatMap { [self] in giveAway(device, log, policy, ring) }
+            return compare(device, log, policy, ring).flatMap { [self] alike in
+                giveAway(device, log, policy, ring).flatMap { [self] in
+                    guard reclaim.isDue(device, log) else { return eventLoop.makeSucceededVoidFuture() }
+                    return reclaim.run(
+                        device, log, policy: policy, ring, ringsVersion: version,
+                        partitions: ring.firstPlaces(of: device, in: alike))
+                }
+            }
         }.map { [self] in
             current.passes += 1
-            noteEnd(of: devices, version)
+            noteEnd(of: devices, version, began)
             control.endPass()
             publish()
         }
@@ -136,7 +157,7 @@ package final class ObjectReplicator: @unchecked Sendable {
         }
     }
 
-    private func noteEnd(of devices: [UInt16], _ version: UInt64) {
+    private func noteEnd(of devices: [UInt16], _ version: UInt64, _ began: NIODeadline) {
         remainders.withLock { remainders in
             remainders = remainders.filter { devices.contains($0.key) }
             for device in devices {
@@ -144,18 +165,35 @@ package final class ObjectReplicator: @unchecked Sendable {
                     unfinished.contains(device) ? nil : version
             }
         }
+        settled.withLock { settled in
+            let done = devices.filter { !unfinished.contains($0) }
+            settled = Dictionary(uniqueKeysWithValues: done.map { ($0, (version, began)) })
+        }
+    }
+
+    /// From any thread.
+    private func settledPasses() -> [SettledPass] {
+        let now = NIODeadline.now()
+        return settled.withLock { settled in
+            settled.map { device, pass in
+                let age = UInt64(max(0, (now - pass.began).nanoseconds) / 1_000_000)
+                return SettledPass(device: device, ringsVersion: pass.version, age: age)
+            }
+        }
     }
 
     private func publish() {
         current.fetchedObjects = fetcher.objects
         current.fetchedBytes = fetcher.bytes
+        current.reclaimedTombstones = reclaim.reclaimed
         let figures = current
         shared.withLock { $0 = figures }
     }
 
+    /// How many of its other primaries have the same as the device, for each partition.
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring
-    ) -> EventLoopFuture<Void> {
+    ) -> EventLoopFuture<[UInt32: Int]> {
         let behind = log.behind(.objects(policy))
         return server.workers.runIfActive(eventLoop: eventLoop) {
             // And with those whose place the device took, other partitions of which it may share.
@@ -172,10 +210,11 @@ package final class ObjectReplicator: @unchecked Sendable {
     private func compare(
         _ device: UInt16, _ log: DeviceLog, _ policy: UInt8, _ ring: Ring,
         _ peers: [(key: UInt16, value: [UInt32])], _ behind: [UInt32: UInt16?]
-    ) -> EventLoopFuture<Void> {
+    ) -> EventLoopFuture<[UInt32: Int]> {
         let needed = ObjectServer.othersNeeded(replicas: Int(ring.replicaCount.rounded(.up)))
         /// How many others each of those partitions has nothing to learn from any more.
         var agreed: [UInt32: Int] = [:]
+        var alike: [UInt32: Int] = [:]
         return BoundedTasks.run(peers.count, width: 1, on: eventLoop) { [self] index in
             let (other, shared) = peers[index]
             // A primary shares no partition with a device whose place it took in it.
@@ -200,6 +239,7 @@ package final class ObjectReplicator: @unchecked Sendable {
                         agreed[partition, default: 0] += 1
                     }
                 }
+                if !isSuccessor { for partition in comparison.alike { alike[partition, default: 0] += 1 } }
                 current.differingPartitions += Int64(comparison.differingPartitions)
                 if !comparison.unsettled.isEmpty { unfinished.insert(device) }
                 if !comparison.unsettled.isEmpty || comparison.differingPartitions > 0 { current.isComplete = false }
@@ -207,11 +247,12 @@ package final class ObjectReplicator: @unchecked Sendable {
             }.nonisolated()
         }.assumeIsolated().flatMap { [self] in
             let caughtUp = Set(agreed.filter { $0.value >= needed }.keys)
+            let found = alike
             return server.workers.runIfActive(eventLoop: eventLoop) {
                 try log.caughtUp(.objects(policy), caughtUp)
             }.flatMapErrorThrowing { [logger] error in
                 logger.error("A device cannot note that it caught up", metadata: ["error": "\(error)"])
-            }
+            }.map { found }
         }.nonisolated()
     }
 
@@ -304,6 +345,14 @@ extension Ring {
         }
         return partitions
     }
+
+    /// The partitions of which a device is the first primary and that are alike on as many others as there are, in ascending order.
+    fileprivate func firstPlaces(of device: UInt16, in alike: [UInt32: Int]) -> [UInt32] {
+        alike.filter { partition, others in
+            let primaries = primaries(of: Int(partition)).deviceIDs
+            return primaries.first == device && others == primaries.count - 1
+        }.keys.sorted()
+    }
 }
 
 extension WorkerControl {
@@ -322,6 +371,7 @@ struct FetchDesk: Sendable {
     let eventLoop: any EventLoop
     let fetcher: ObjectFetcher
     let rings: @Sendable () -> [UInt8: Ring]
+    let settledPasses: @Sendable () -> [SettledPass]
 }
 
 extension ObjectServer {

@@ -21,6 +21,8 @@ final class PairComparison: @unchecked Sendable {
     /// Brings what is newer there; its future says what of it did not come.
     private let bring: ([ReplicaVersion]) -> EventLoopFuture<[PathHash]>
     private(set) var differingPartitions = 0
+    /// Partitions of which both had the same.
+    private(set) var alike: [UInt32] = []
     /// Partitions of which something newer may still be there: they could not be compared, or not everything could be brought.
     private(set) var unsettled: Set<UInt32> = []
 
@@ -67,6 +69,7 @@ final class PairComparison: @unchecked Sendable {
             }
             let differing = partitions.indices.filter { own[$0] != theirs[$0] }.map { partitions[$0] }
             differingPartitions += differing.count
+            alike += partitions.indices.filter { own[$0] == theirs[$0] }.map { partitions[$0] }
             let groups = differing.parts(of: Self.partitionsPerGroup)
             return BoundedTasks.run(groups.count, width: Self.width, on: eventLoop) { [self] in
                 compareVersions(groups[$0], from: PathHash(high: 0, low: 0))

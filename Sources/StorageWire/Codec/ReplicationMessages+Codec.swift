@@ -13,6 +13,8 @@ extension ReplicationRequest {
         case list = 8
         case objects = 9
         case versions = 10
+        case passes = 11
+        case reclaim = 12
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -32,6 +34,14 @@ extension ReplicationRequest {
         case .objects(let query):
             buffer.writeMultipleIntegers(Kind.objects.rawValue, query.device, query.policy)
             buffer.write(query.hashes)
+        case .passes: buffer.writeInteger(Kind.passes.rawValue)
+        case .reclaim(let reclaim):
+            buffer.writeMultipleIntegers(Kind.reclaim.rawValue, reclaim.device, reclaim.policy)
+            buffer.writeInteger(UInt32(reclaim.tombstones.count))
+            for tombstone in reclaim.tombstones {
+                buffer.write(tombstone.hash)
+                buffer.write(tombstone.timestamp)
+            }
         case .tables(let query):
             buffer.writeMultipleIntegers(Kind.tables.rawValue, query.device, query.kind.rawValue)
             buffer.write(query.range)
@@ -83,6 +93,17 @@ extension ReplicationRequest {
                 ObjectsQuery(
                     device: try reader.integer(), policy: try reader.integer(),
                     hashes: try reader.hashes(atMost: ObjectsQuery.maximumHashes)))
+        case .passes: self = .passes
+        case .reclaim:
+            var reclaim = ReclaimTombstones(
+                device: try reader.integer(), policy: try reader.integer(), tombstones: [])
+            let count = try reader.elements(atMost: ReclaimTombstones.maximumTombstones, size: 24)
+            reclaim.tombstones.reserveCapacity(count)
+            for _ in 0..<count {
+                reclaim.tombstones.append(
+                    ReclaimTombstones.Tombstone(hash: try reader.hash(), timestamp: try reader.timestamp()))
+            }
+            self = .reclaim(reclaim)
         case .tables:
             self = .tables(
                 TableQuery(
@@ -112,6 +133,8 @@ extension ReplicationReply {
         case tables = 4
         case rows = 5
         case objects = 6
+        case passes = 7
+        case reclaimed = 8
     }
 
     func encode(into buffer: inout ByteBuffer) {
@@ -137,6 +160,11 @@ extension ReplicationReply {
             buffer.writeInteger(Kind.objects.rawValue)
             buffer.writeInteger(UInt32(objects.count))
             for object in objects { object.encode(into: &buffer) }
+        case .passes(let passes):
+            buffer.writeInteger(Kind.passes.rawValue)
+            buffer.writeInteger(UInt32(passes.count))
+            for pass in passes { buffer.writeMultipleIntegers(pass.device, pass.ringsVersion, pass.age) }
+        case .reclaimed(let count): buffer.writeMultipleIntegers(Kind.reclaimed.rawValue, UInt32(count))
         case .tables(let page):
             buffer.writeInteger(Kind.tables.rawValue)
             buffer.write(page.isWhole)
@@ -184,6 +212,16 @@ extension ReplicationReply {
             objects.reserveCapacity(count)
             for _ in 0..<count { objects.append(try ReplicaObject(from: &reader)) }
             self = .objects(objects)
+        case .passes:
+            let count = try reader.elements(atMost: SettledPass.maximumDevices, size: 18)
+            var passes: [SettledPass] = []
+            for _ in 0..<count {
+                passes.append(
+                    SettledPass(
+                        device: try reader.integer(), ringsVersion: try reader.integer(), age: try reader.integer()))
+            }
+            self = .passes(passes)
+        case .reclaimed: self = .reclaimed(try reader.number(atMost: ReclaimTombstones.maximumTombstones))
         case .tables:
             var page = TablePage(tables: [], isWhole: try reader.flag())
             let count = try reader.elements(atMost: TableQuery.maximumLimit, size: 40)

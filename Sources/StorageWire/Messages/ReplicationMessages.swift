@@ -6,6 +6,9 @@ package enum ReplicationRequest: Equatable, Sendable {
     case versions(VersionQuery)
     case fetch(FetchObjects)
     case objects(ObjectsQuery)
+    /// What has become of the passes over the devices of the node.
+    case passes
+    case reclaim(ReclaimTombstones)
     case tables(TableQuery)
     case rows(RowDigestQuery)
     case fetchTables(FetchTables)
@@ -23,6 +26,9 @@ package enum ReplicationReply: Equatable, Sendable {
     case fetched([Bool])
     /// For the first of the hashes that were asked for, in their order: at least one, and no more than fit into one answer.
     case objects([ReplicaObject])
+    case passes([SettledPass])
+    /// How many the device has given up.
+    case reclaimed(Int)
     case tables(TablePage)
     case rows(RowDigestPage)
 }
@@ -175,6 +181,49 @@ package enum ReplicaObject: Equatable, Sendable {
     /// Without its body when that is large: it is to be asked for by itself.
     case object(ObjectReply)
     case failed(StorageFailure.Reason)
+}
+
+/// The last pass of an object replicator that has left nothing to do for a device: everything that did not belong there was given away.
+package struct SettledPass: Equatable, Sendable {
+    /// Devices of one node.
+    package static let maximumDevices = 4096
+
+    package var device: UInt16
+    /// Of the rings that the pass went by.
+    package var ringsVersion: UInt64
+    /// How long ago it began, in milliseconds.
+    package var age: UInt64
+
+    package init(device: UInt16, ringsVersion: UInt64, age: UInt64) {
+        self.device = device
+        self.ringsVersion = ringsVersion
+        self.age = age
+    }
+}
+
+/// Has a device give up tombstones that all replicas hold, and that nothing is left to hide from.
+package struct ReclaimTombstones: Equatable, Sendable {
+    package static let maximumTombstones = 4096
+
+    package struct Tombstone: Equatable, Sendable {
+        package var hash: PathHash
+        package var timestamp: Timestamp
+
+        package init(hash: PathHash, timestamp: Timestamp) {
+            self.hash = hash
+            self.timestamp = timestamp
+        }
+    }
+
+    package var device: UInt16
+    package var policy: UInt8
+    package var tombstones: [Tombstone]
+
+    package init(device: UInt16, policy: UInt8, tombstones: [Tombstone]) {
+        self.device = device
+        self.policy = policy
+        self.tombstones = tombstones
+    }
 }
 
 /// Asks which tables a device has in a range, in the order of their hashes.
