@@ -56,7 +56,7 @@ package final class ObjectServer: StorageHandler {
         case .verifyObject(let address): verify(address, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap,
-            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list), .program:
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

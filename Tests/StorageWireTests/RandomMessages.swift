@@ -75,6 +75,7 @@ struct RandomMessages {
         case 27: .learnMap(DecidedMap(version: integer(), value: buffer(70_000)))
         case 28: .readMap(newerThan: integer())
         case 29: .changeMap(buffer(500))
+        case 30: .program
         default: .replication(replication(kind))
         }
     }
@@ -185,6 +186,7 @@ struct RandomMessages {
         case 26: .mapRefused(ballot())
         case 27: .mapStanding(standing())
         case 28: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
+        case 29: .program(program())
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
@@ -192,6 +194,10 @@ struct RandomMessages {
 
     mutating func ballot() -> MapBallot { MapBallot(round: integer(), node: bytes(64)) }
     mutating func standing() -> MapStanding { MapStanding(node: bytes(64), version: integer(), clock: integer()) }
+    mutating func program() -> ProgramReport {
+        let versions = [integer(), integer()].map { WireVersion(rawValue: $0) }.sorted()
+        return ProgramReport(version: text(), build: text(), wire: versions[0]...versions[1])
+    }
     mutating func row() -> TableRow {
         TableRow(
             name: bytes(300), timestamp: timestamp(), deleted: flag(), policy: integer(), bytes: length(),

@@ -267,8 +267,9 @@ final class StorageAssembly: Sendable {
                             isNewcomer: !isFounding, configuration: steered, logger: logger)
                         opened.withLock { $0.logs[device.id] = log }
                     } catch {
+                        let reason = if case DeviceLogError.refused(let reason) = error { reason } else { "\(error)" }
                         opened.withLock {
-                            $0.failure = CommandError("device \(device.name) (\(device.directory)): \(error)")
+                            $0.failure = CommandError("device \(device.name) (\(device.directory)): \(reason)")
                         }
                     }
                 })
@@ -345,6 +346,7 @@ final class NodeHandler: StorageHandler {
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
+        case .program: call.reply(.program(.own))
         case .workers: workers.list(call)
         case .setWorker(let message): workers.set(message, call)
         case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:

@@ -56,7 +56,7 @@ extension ReplicationRequest {
 
     init(from reader: inout WireReader) throws(WireError) {
         let number = try reader.integer(UInt8.self)
-        guard let kind = Kind(rawValue: number) else { throw .malformed("replication request \(number)") }
+        guard let kind = Kind(rawValue: number) else { throw .unsupported("replication request \(number)") }
         switch kind {
         case .digests:
             var query = DigestQuery(

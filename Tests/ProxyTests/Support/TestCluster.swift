@@ -170,7 +170,7 @@ private final class BothServers: StorageHandler {
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
             .replication(.list),
-            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             containers.handle(request, call: call)
         }
     }
