@@ -51,6 +51,7 @@ package final class ObjectServer: StorageHandler {
         case .updateObject(let update): self.update(update, call: call)
         case .replication(.digests(let query)): digests(query, call: call)
         case .replication(.versions(let query)): versions(query, call: call)
+        case .replication(.range(let query)): versions(query, call: call)
         case .replication(.objects(let query)): objects(query, call: call)
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
         case .verifyObject(let address): verify(address, call: call)

@@ -3,7 +3,7 @@ import Ring
 import StorageWire
 
 /// One message of each kind that version 2 of the wire has, with values that differ from field to field. `Tests/Fixtures/wire-2.txt` has the bytes
-/// that the program of then made of them; `scripts/record-golden` compiles this file there too, so it says nothing that is newer.
+/// that the program of then made of them. Names may change since; bytes may not.
 enum GoldenMessages {
     static let requests: [(name: String, message: StorageRequest)] = [
         (
@@ -35,7 +35,7 @@ enum GoldenMessages {
             .replication(
                 .digests(DigestQuery(device: 1, policy: 2, partPower: 10, partitions: [3, 1023], mustBeForeign: true)))
         ),
-        ("versions", .replication(.versions(VersionQuery(device: 1, policy: 2, range: range, limit: 77)))),
+        ("versions", .replication(.range(RangeQuery(device: 1, policy: 2, range: range, limit: 77)))),
         ("fetch", .replication(.fetch(FetchObjects(device: 1, source: 2, policy: 3, hashes: [hash, other])))),
         (
             "tables",

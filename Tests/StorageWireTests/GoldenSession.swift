@@ -4,7 +4,7 @@ import Synchronization
 
 @testable import StorageWire
 
-/// A conversation that is the same every time, and what went over the wire meanwhile. As `GoldenMessages`, it is compiled with older programs too.
+/// A conversation that is the same every time, and what went over the wire meanwhile.
 enum GoldenSession {
     /// Nonces that anybody can foresee.
     static let credentials = WireCredentials(

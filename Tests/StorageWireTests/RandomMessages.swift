@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 31
-    static let replyKinds = 30
+    static let requestKinds = 33
+    static let replyKinds = 31
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -75,7 +75,7 @@ struct RandomMessages {
         case 27: .learnMap(DecidedMap(version: integer(), value: buffer(70_000)))
         case 28: .readMap(newerThan: integer())
         case 29: .changeMap(buffer(500))
-        case 30: .program
+        case 31: .program
         default: .replication(replication(kind))
         }
     }
@@ -104,6 +104,10 @@ struct RandomMessages {
         case 19: .head(table())
         case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
+        case 32:
+            .range(
+                RangeQuery(
+                    device: integer(), policy: integer(), range: range, limit: below(VersionQuery.maximumLimit + 1)))
         case 30: .objects(ObjectsQuery(device: integer(), policy: integer(), hashes: hashes))
         default:
             .fetchTables(
@@ -186,7 +190,7 @@ struct RandomMessages {
         case 26: .mapRefused(ballot())
         case 27: .mapStanding(standing())
         case 28: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
-        case 29: .program(program())
+        case 30: .program(program())
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }

@@ -339,7 +339,7 @@ final class NodeHandler: StorageHandler {
             .verifyObject:
             objects.handle(request, call: call)
         case .replication(.digests), .replication(.versions), .replication(.fetch),
-            .replication(.objects):
+            .replication(.objects), .replication(.range):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):

@@ -4,7 +4,7 @@ import Ring
 extension ReplicationRequest {
     private enum Kind: UInt8 {
         case digests = 1
-        // 2 asked for versions in a range of hashes, until version 2 of the wire.
+        case range = 2
         case fetch = 3
         case tables = 4
         case fetchTables = 5
@@ -21,6 +21,10 @@ extension ReplicationRequest {
             buffer.writeMultipleIntegers(Kind.digests.rawValue, query.device, query.policy, query.partPower)
             buffer.write(query.mustBeForeign)
             buffer.write(query.partitions)
+        case .range(let query):
+            buffer.writeMultipleIntegers(Kind.range.rawValue, query.device, query.policy)
+            buffer.write(query.range)
+            buffer.writeInteger(UInt32(query.limit))
         case .versions(let query):
             buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy, query.partPower)
             buffer.write(query.partitions)
@@ -65,6 +69,11 @@ extension ReplicationRequest {
             query.mustBeForeign = try reader.flag()
             query.partitions = try reader.partitions()
             self = .digests(query)
+        case .range:
+            self = .range(
+                RangeQuery(
+                    device: try reader.integer(), policy: try reader.integer(), range: try reader.hashRange(),
+                    limit: try reader.number(atMost: VersionQuery.maximumLimit)))
         case .versions:
             var query = VersionQuery(
                 device: try reader.integer(), policy: try reader.integer(), partPower: 0, partitions: [])

@@ -39,7 +39,8 @@ extension ReplicationRequest {
     /// As `StorageRequest.minimumVersion`.
     package var minimumVersion: WireVersion {
         switch self {
-        case .digests, .versions, .fetch, .tables, .rows, .fetchTables, .head, .list: .version2
+        case .digests, .range, .fetch, .tables, .rows, .fetchTables, .head, .list: .version2
+        case .versions, .objects: .version3
         }
     }
 }

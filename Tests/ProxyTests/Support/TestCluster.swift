@@ -165,7 +165,7 @@ private final class BothServers: StorageHandler {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch),
-            .replication(.objects):
+            .replication(.objects), .replication(.range):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
