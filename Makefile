@@ -6,7 +6,7 @@ CHECKS := --explicit-target-dependency-import-check error
 # For the programs behind `bench`, `bench-peers` and `bench-cluster`.
 ARGS ?=
 
-.PHONY: run test build unit integration torture format lint bench bench-peers bench-cluster
+.PHONY: run test build unit integration torture upgrade format lint bench bench-peers bench-cluster
 
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
 run:
@@ -42,6 +42,15 @@ torture:
 	scripts/install-dependencies test
 	swift build -c release --product ringfort $(CHECKS)
 	cd Tests/Integration && ../../.venv/bin/python torture.py --seconds $(TORTURE_SECONDS) $(TORTURE)
+
+# A cluster of another commit's program becomes one of today's, node by node, under load. `make upgrade PREVIOUS=COMMIT`.
+PREVIOUS ?= HEAD~1
+upgrade:
+	scripts/install-dependencies test
+	swift build -c release --product ringfort $(CHECKS)
+	scripts/build-previous $(PREVIOUS)
+	cd Tests/Integration && \
+		RINGFORT_PREVIOUS=$(CURDIR)/.build/previous/build/release/ringfort ../../.venv/bin/python -m unittest test_upgrade
 
 format:
 	swift format format -i -r Sources Tests benchmarks Package.swift

@@ -5,6 +5,13 @@ package struct ClusterMapError: Error, Equatable, Sendable, CustomStringConverti
     package let description: String
 
     package init(_ description: String) { self.description = description }
+
+    /// Of a format that this program does not know.
+    static func otherFormat(_ what: String, _ found: UInt8, known: UInt8) -> ClusterMapError {
+        let writer = found > known ? "a newer" : "an older"
+        return ClusterMapError(
+            "\(what) has format \(found), and this program knows \(known): \(writer) ringfort wrote it. Start that one")
+    }
 }
 
 extension ClusterMap {
@@ -27,7 +34,7 @@ extension ClusterMap {
         var reader = BlockReader(bytes)
         guard try reader.take(Self.magic.count) == Self.magic else { throw ClusterMapError("not a cluster map") }
         let format = try reader.take(1)[0]
-        guard format == Self.format else { throw ClusterMapError("cluster map format \(format) is not known") }
+        guard format == Self.format else { throw .otherFormat("the cluster map", format, known: Self.format) }
         let json: JSONValue
         let text = try reader.block()
         do { json = try JSONValue(parsing: text) } catch {

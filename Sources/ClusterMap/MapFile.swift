@@ -73,9 +73,9 @@ package final class MapFile: Sendable {
             throw ClusterMapError("the map file is damaged")
         }
         var reader = BlockReader(bytes)
-        guard try reader.take(magic.count) == magic, try reader.take(1) == [format] else {
-            throw ClusterMapError("not a map file of this version")
-        }
+        guard try reader.take(magic.count) == magic else { throw ClusterMapError("not a map file") }
+        let found = try reader.take(1)[0]
+        guard found == format else { throw .otherFormat("the map file", found, known: format) }
         let version = try reader.number()
         let value = try reader.block()
         let promised = try reader.ballot()

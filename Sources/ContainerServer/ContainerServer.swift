@@ -47,7 +47,7 @@ package final class ContainerServer: StorageHandler {
         case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .status, .replication, .workers, .setWorker, .verifyObject, .prepareMap, .acceptMap, .learnMap, .readMap,
-            .changeMap:
+            .changeMap, .program:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Ring
 
 /// The layout of a device's directory, and `device.json`, which says whose it is.
 struct DeviceDirectory {
@@ -37,6 +38,23 @@ struct DeviceDirectory {
         }
     }
 
+    /// Refuses a device of a format that this program does not know, before anything else of it is read.
+    func checkFormat() throws(DeviceLogError) {
+        guard let format = try identity()?["format"]?.integer, format != Self.formatVersion else { return }
+        throw .otherFormat(identityPath, format, known: Self.formatVersion)
+    }
+
+    /// What `device.json` says; nil when it is not there, or no JSON.
+    private func identity() throws(DeviceLogError) -> JSONValue? {
+        do {
+            return try fileSystem.readFile(identityPath, limit: Self.identityLimit).flatMap {
+                try? JSONValue(parsing: $0)
+            }
+        } catch {
+            throw DeviceLogError(error)
+        }
+    }
+
     /// Compares `device.json` with who is asking; writes it on a directory that has none.
     func check(_ identity: DeviceIdentity) throws(DeviceLogError) {
         let expected = Self.encode(identity)
@@ -50,7 +68,7 @@ struct DeviceDirectory {
             try write(expected)
         } catch {
             guard error.errno == EXDEV else { throw DeviceLogError(error) }
-            throw .refused(reason: "device.json in \(path) is of another cluster, device or format, or missing")
+            throw .refused(reason: "device.json in \(path) is of another cluster or device, damaged, or missing")
         }
     }
 

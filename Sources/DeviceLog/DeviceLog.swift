@@ -71,6 +71,7 @@ package final class DeviceLog: Sendable {
     ) throws(DeviceLogError) -> DeviceLog {
         let directory = DeviceDirectory(path: directory, fileSystem: fileSystem)
         let lock = try directory.prepare()
+        try directory.checkFormat()
         let standing = try Standing(directory)
         // Before `device.json`, after which the directory is no longer a new one.
         if isNewcomer, try directory.isNew() { try standing.change { $0.everywhere = true } }
@@ -163,9 +164,13 @@ package final class DeviceLog: Sendable {
         do {
             return try open()
         } catch {
+            switch error {
+            case .corrupt: logger.error("The index is damaged and is rebuilt from the log")
+            case .refused(let reason):
+                logger.notice("The index is rebuilt from the log", metadata: ["reason": "\(reason)"])
             // A full disk, say, is no damage.
-            guard error == .corrupt else { throw error }
-            logger.error("The index is damaged and is rebuilt from the log")
+            case .wouldBlock, .quarantined, .full, .busy, .tooLarge, .io, .inUse, .closed: throw error
+            }
             do { try RunIndex.destroy(directory.index, directory.fileSystem) } catch { throw DeviceLogError(error) }
             return try open()
         }

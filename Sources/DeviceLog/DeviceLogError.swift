@@ -21,3 +21,14 @@ package enum DeviceLogError: Error, Equatable, Sendable {
     case inUse
     case closed
 }
+
+extension DeviceLogError {
+    /// A file of a format that this program can't read: what it says must be neither guessed nor taken for damage.
+    static func otherFormat(_ path: String, _ found: some BinaryInteger, known: some BinaryInteger) -> DeviceLogError {
+        let writer = Int(found) > Int(known) ? "a newer" : "an older"
+        return .refused(
+            reason:
+                "\(path) has format \(found), and this program knows \(known): \(writer) ringfort wrote it. Start that one, "
+                + "or empty the device's directory, and the device is filled by the others")
+    }
+}

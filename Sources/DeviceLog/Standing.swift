@@ -80,6 +80,9 @@ final class Standing: Sendable {
         path = "\(directory.path)/behind"
         let bytes: [UInt8]?
         do { bytes = try directory.fileSystem.readFile(path, limit: Self.limit) } catch { throw DeviceLogError(error) }
+        if let version = bytes.flatMap({ Self.version(of: $0) }), version != Self.version {
+            throw .otherFormat(path, version, known: Self.version)
+        }
         guard let found = bytes.map({ Self.decode($0) }) ?? State() else {
             throw .refused(reason: "\(path) is damaged: empty the directory, and the device is filled by the others")
         }
@@ -175,6 +178,16 @@ final class Standing: Sendable {
         }
         bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
         return bytes
+    }
+
+    /// Of which version an undamaged file is.
+    private static func version(of bytes: [UInt8]) -> UInt32? {
+        bytes.withUnsafeBytes { bytes in
+            guard bytes.count >= 12, let base = bytes.baseAddress, base.get(UInt32.self, at: 0) == magic,
+                CRC32C.checksum(bytes.part(0, bytes.count - 4)) == base.get(UInt32.self, at: bytes.count - 4)
+            else { return nil }
+            return base.get(UInt32.self, at: 4)
+        }
     }
 
     /// Nil when damaged.

@@ -14,6 +14,9 @@ package struct HTTPConfiguration: Sendable {
     package var headTimeout = TimeAmount.seconds(10)
     /// Between two requests.
     package var idleTimeout = TimeAmount.seconds(75)
+    /// At a shutdown, from the connection to the first byte of its first request: who has connected may be about to send one, and would take a
+    /// connection that is closed then for a failed request.
+    package var firstRequestTimeout = TimeAmount.milliseconds(500)
     /// In each period of this length at least `bodyMinimum` bytes of a body must come, unless it is paused; else 408.
     package var bodyTimeout = TimeAmount.seconds(60)
     /// See `bodyTimeout`. One byte is OpenStack Swift's rule (`client_timeout`).

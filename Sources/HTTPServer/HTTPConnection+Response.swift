@@ -197,9 +197,12 @@ extension HTTPConnection {
         close()
     }
 
-    /// Shutdown has begun: an idle connection ends now, another one after its request.
+    /// Shutdown has begun: an idle connection ends now, another one after its request. Who has only just connected may still send one.
     func drain() {
-        if phase == .awaiting, !parser.isInsideHead { closeOutput(lingers: false) }
+        guard phase == .awaiting, !parser.isInsideHead else { return }
+        if !isFresh || hasPassed(loop.configuration.firstRequestTimeout, since: times.phaseSince) {
+            closeOutput(lingers: false)
+        }
     }
 
     /// Sends what is left and closes the sending side. If the client may still be sending, what it sends is read for a

@@ -80,7 +80,10 @@ extension HTTPConnection {
         if let since = times.headSince {
             guard hasPassed(loop.configuration.headTimeout, since: since) else { return }
             refuse(HTTPRequestError(.requestTimeout, "The head of the request took too long."))
-        } else if hasPassed(loop.configuration.idleTimeout, since: times.phaseSince) {
+        } else if hasPassed(
+            loop.isDraining ? loop.configuration.firstRequestTimeout : loop.configuration.idleTimeout,
+            since: times.phaseSince)
+        {
             closeOutput(lingers: false)
         }
     }
@@ -98,7 +101,7 @@ extension HTTPConnection {
     }
 
     /// Both times may be up to one sweep old, so one sweep more is waited for.
-    private func hasPassed(_ limit: TimeAmount, since: NIODeadline) -> Bool {
+    func hasPassed(_ limit: TimeAmount, since: NIODeadline) -> Bool {
         loop.now - since > limit + loop.configuration.sweepInterval
     }
 }

@@ -40,6 +40,8 @@ final class HTTPConnection: ChannelInboundHandler {
 
     /// The client has closed its side.
     var isInputClosed = false
+    /// No request has come yet.
+    var isFresh = true
     private var isAdvancing = false
     private var isReadRequested = false
 
@@ -202,6 +204,7 @@ extension HTTPConnection {
     private func begin(_ head: RequestHead) {
         guard let context else { return }
         phase = .exchanging
+        isFresh = false
         request = RequestProgress()
         request.hasBody = head.hasBody
         if head.hasBody { request.head = head }

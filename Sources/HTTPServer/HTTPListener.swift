@@ -65,8 +65,8 @@ package final class HTTPListener: Sendable {
         return channel.closeFuture
     }
 
-    /// Stops accepting, closes idle connections, lets running requests end with `Connection: close`, and cuts what is
-    /// left when `deadline` has passed. Succeeds when the last connection is closed.
+    /// Stops accepting, closes idle connections, lets running requests end with `Connection: close`, and those of clients that
+    /// have just connected, and cuts what is left when `deadline` has passed. Succeeds when the last connection is closed.
     package func drain(within deadline: TimeAmount) -> EventLoopFuture<Void> {
         stopAccepting().flatMap { [loops, channel] in
             loops.drain(within: deadline, on: channel.eventLoop)

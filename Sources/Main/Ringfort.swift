@@ -1,10 +1,12 @@
 import ArgumentParser
 import Daemon
+import StorageWire
 
 /// The one binary.
 @main
 struct Ringfort: ParsableCommand {
-    static let version = "0.1.0"
+    /// Raised when operators have something to know before they upgrade: a new version of the wire, or of a format on the disk.
+    static let version = "0.2.0"
 
     static let configuration = CommandConfiguration(
         commandName: "ringfort",
@@ -19,7 +21,7 @@ struct Ringfort: ParsableCommand {
             Every command explains itself with --help and answers scripts with --json. For completion in your shell:
             ringfort --generate-completion-script bash > /etc/bash_completion.d/ringfort
             """,
-        version: version,
+        version: ProgramReport.own.text,
         subcommands: [
             UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self,
             StatusCommand.self, RebalanceCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self,

@@ -51,6 +51,7 @@ package final class ObjectServer: StorageHandler {
         case .updateObject(let update): self.update(update, call: call)
         case .replication(.digests(let query)): digests(query, call: call)
         case .replication(.versions(let query)): versions(query, call: call)
+        case .replication(.range(let query)): versions(query, call: call)
         case .replication(.objects(let query)): objects(query, call: call)
         case .replication(.passes): passes(call)
         case .replication(.reclaim(let reclaim)): self.reclaim(reclaim, call: call)
@@ -58,7 +59,7 @@ package final class ObjectServer: StorageHandler {
         case .verifyObject(let address): verify(address, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap,
-            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list), .program:
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

@@ -4,6 +4,8 @@ package import NIOCore
 package enum WireError: Error, Equatable, Sendable {
     /// The bytes are not what the format says; the connection is of no more use.
     case malformed(String)
+    /// The message is sound as far as it can be read, and of a kind that this program does not know.
+    case unsupported(String)
     /// The peer speaks another version or does not hold the cluster's key.
     case refused(String)
     /// No connection, or it broke before the answer came.

@@ -72,8 +72,8 @@ import Testing
             fputs("garbage", file)
             fclose(file)
             #expect(users.authenticate(qualifiedName: name, key: key, now: 11) != nil)
-            #expect(users.reloadFailure == .content(.unknownFormat))
-            #expect(throws: UserStore.Failure.content(.unknownFormat)) {
+            #expect(users.reloadFailure == .content(.notAUserFile))
+            #expect(throws: UserStore.Failure.content(.notAUserFile)) {
                 try store.edit { users throws(UserFile.Failure) in
                     try users.remove(account: test, name: tester)
                 }

@@ -91,10 +91,16 @@ import Testing
 
     @Test func refusesWhatIsNotOurs() throws {
         let text = try file().serialized()
-        #expect(throws: UserFile.Failure.unknownFormat) { try UserFile(parsing: [], clusterKey: clusterKey) }
-        #expect(throws: UserFile.Failure.unknownFormat) {
-            try UserFile(parsing: Array("ringfort-users 2\n".utf8), clusterKey: clusterKey)
+        for bytes in ["", "ringfort-users\n", "ringfort-users x\n", "ringfort-users \n", "users 1\n"] {
+            #expect(throws: UserFile.Failure.notAUserFile) {
+                try UserFile(parsing: Array(bytes.utf8), clusterKey: clusterKey)
+            }
         }
+        let newer = UserFile.Failure.unknownVersion(2)
+        #expect(throws: newer) { try UserFile(parsing: Array("ringfort-users 2\n".utf8), clusterKey: clusterKey) }
+        #expect(
+            newer.description
+                == "the users file has format 2, and this program knows 1: a newer ringfort wrote it. Start that one")
         #expect(throws: UserFile.Failure.damagedLine(2)) {
             try UserFile(parsing: Array("ringfort-users 1\na:b x\n".utf8), clusterKey: clusterKey)
         }

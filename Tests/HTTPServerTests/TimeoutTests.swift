@@ -164,6 +164,23 @@ import Testing
         }
     }
 
+    /// Between a connection and its first request a shutdown takes nothing from the client.
+    @Test func aClientThatHasJustConnectedIsStillServed() async throws {
+        try await TestServer.run(accept: ConnectionTests.hello) { server in
+            let fresh = try server.connect()
+            let silent = try server.connect()
+            try await eventually { server.listener.connectionCount == 2 }
+            let drained = server.listener.drain(within: .seconds(10))
+            try await Task.sleep(for: .milliseconds(50))
+            fresh.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            let answer = fresh.receiveAll()
+            #expect(answer.contains("Connection: close\r\n") && answer.hasSuffix("hello"))
+            // Who then sends nothing holds the shutdown up no longer than that.
+            try await drained.get()
+            #expect(silent.isClosed)
+        }
+    }
+
     @Test func cutsAtTheDeadline() async throws {
         let reasons = Mutex<[DisconnectReason]>([])
         try await TestServer.run(accept: { _, exchange in

@@ -50,6 +50,8 @@ class Process:
 
     # What the command line begins with: another network namespace, for instance.
     prefix = ()
+    # Another program than the one that is tested: that of an earlier commit.
+    binary = BINARY
 
     def __init__(self, arguments, directory, name):
         self.arguments, self.directory, self.name = [str(a) for a in arguments], pathlib.Path(directory), name
@@ -58,7 +60,7 @@ class Process:
     def start(self):
         self.out, self.log = self.directory / f"{self.name}.out", self.directory / f"{self.name}.log"
         with open(self.out, "w") as out, open(self.log, "a") as log:
-            command = [*self.prefix, BINARY, *self.arguments]
+            command = [*self.prefix, self.binary, *self.arguments]
             self.process = subprocess.Popen(command, stdout=out, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not any(line.startswith("ready") for line in self.out.read_text().splitlines()):

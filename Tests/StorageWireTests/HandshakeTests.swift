@@ -12,6 +12,18 @@ struct HandshakeTests {
         }
     }
 
+    private func client(_ credentials: WireCredentials, _ versions: ClosedRange<UInt16> = 2...3) -> Handshake {
+        Handshake(role: .client, credentials: credentials, versions: Self.versions(versions))
+    }
+
+    private func server(_ credentials: WireCredentials, _ versions: ClosedRange<UInt16> = 2...3) -> Handshake {
+        Handshake(role: .server, credentials: credentials, versions: Self.versions(versions))
+    }
+
+    private static func versions(_ range: ClosedRange<UInt16>) -> ClosedRange<WireVersion> {
+        WireVersion(rawValue: range.lowerBound)...WireVersion(rawValue: range.upperBound)
+    }
+
     private func frame(_ message: Handshake.Message?) throws -> Frame {
         let message = try #require(message)
         return Frame(header: FrameHeader(kind: message.kind), payload: message.payload)
@@ -25,8 +37,8 @@ struct HandshakeTests {
     }
 
     @Test func peersWithTheKeyComeTogether() throws {
-        var client = Handshake(role: .client, credentials: credentials(nonce: 1))
-        var server = Handshake(role: .server, credentials: credentials(nonce: 2))
+        var client = client(credentials(nonce: 1))
+        var server = server(credentials(nonce: 2))
         let nothing = server.begin()
         #expect(nothing == nil)
         let hello = try frame(client.begin())
@@ -43,8 +55,8 @@ struct HandshakeTests {
     }
 
     @Test func aClientWithoutTheKeyIsRefused() throws {
-        var client = Handshake(role: .client, credentials: credentials(key: "another key of bytes"))
-        var server = Handshake(role: .server, credentials: credentials())
+        var client = client(credentials(key: "another key of bytes"))
+        var server = server(credentials())
         let challenge = try sent(server.receive(frame(client.begin())))
         let proof = try sent(client.receive(challenge))
         #expect(throws: WireError.refused("peer does not hold the cluster's key")) { try server.receive(proof) }
@@ -52,49 +64,102 @@ struct HandshakeTests {
     }
 
     @Test func aServerWithoutTheKeyIsRefused() throws {
-        var client = Handshake(role: .client, credentials: credentials())
-        var server = Handshake(role: .server, credentials: credentials())
+        var client = client(credentials())
+        var server = server(credentials())
         _ = try client.receive(sent(server.receive(frame(client.begin()))))
         let forged = Frame(header: FrameHeader(kind: .welcome), payload: ByteBuffer(repeating: 3, count: 32))
         #expect(throws: WireError.refused("peer does not hold the cluster's key")) { try client.receive(forged) }
     }
 
     @Test func aCodeSentBackProvesNothing() throws {
-        var client = Handshake(role: .client, credentials: credentials())
-        var server = Handshake(role: .server, credentials: credentials())
+        var client = client(credentials())
+        var server = server(credentials())
         var proof = try sent(client.receive(sent(server.receive(frame(client.begin())))))
         proof.header.kind = .welcome
         #expect(throws: WireError.self) { try client.receive(proof) }
     }
 
     @Test func aRecordedProofIsOfNoUseTheNextTime() throws {
-        var client = Handshake(role: .client, credentials: credentials(nonce: 1))
-        var first = Handshake(role: .server, credentials: credentials(nonce: 2))
+        var client = client(credentials(nonce: 1))
+        var first = server(credentials(nonce: 2))
         let hello = try frame(client.begin())
         let proof = try sent(client.receive(sent(first.receive(hello))))
-        var second = Handshake(role: .server, credentials: credentials(nonce: 3))
+        var second = server(credentials(nonce: 3))
         _ = try second.receive(hello)
         #expect(throws: WireError.self) { try second.receive(proof) }
     }
 
     @Test func anotherClusterIsRefused() throws {
-        var client = Handshake(role: .client, credentials: credentials(cluster: "other"))
-        var server = Handshake(role: .server, credentials: credentials())
+        var client = client(credentials(cluster: "other"))
+        var server = server(credentials())
         let hello = try frame(client.begin())
         #expect(throws: WireError.refused("peer is of another cluster")) { try server.receive(hello) }
     }
 
-    @Test func anotherVersionIsRefused() throws {
-        var client = Handshake(role: .client, credentials: credentials())
+    private static let ranges: [ClosedRange<UInt16>] = (1...4).flatMap { oldest in (oldest...4).map { oldest...$0 } }
+
+    /// What both speak is used, the newest of it; without any there is no connection.
+    @Test(arguments: ranges, ranges)
+    func theNewestCommonVersionIsChosen(_ clients: ClosedRange<UInt16>, _ servers: ClosedRange<UInt16>) throws {
+        var client = client(credentials(nonce: 1), clients)
+        var server = server(credentials(nonce: 2), servers)
+        let hello = try frame(client.begin())
+        let common = (1...4).filter { clients.contains($0) && servers.contains($0) }.max()
+        guard let common else {
+            let text =
+                "peer speaks versions \(clients.lowerBound) to \(clients.upperBound), not \(servers.lowerBound) to \(servers.upperBound)"
+            #expect(throws: WireError.refused(text)) { try server.receive(hello) }
+            return
+        }
+        let challenge = try sent(server.receive(hello))
+        let proof = try sent(client.receive(challenge))
+        let welcome = try sent(server.receive(proof))
+        #expect(try client.receive(welcome) == .finish(nil))
+        #expect(client.version?.rawValue == common)
+        #expect(server.version?.rawValue == common)
+    }
+
+    /// Who sits between two nodes can't have them speak an older version than they would.
+    @Test func aVersionThatWasChangedUnderWayIsNoticed() throws {
+        var client = client(credentials(nonce: 1))
+        var server = server(credentials(nonce: 2))
         var hello = try frame(client.begin())
-        hello.payload.setInteger(UInt16(3), at: 4)
-        hello.payload.setInteger(UInt16(9), at: 6)
-        var server = Handshake(role: .server, credentials: credentials())
-        #expect(throws: WireError.refused("peer speaks versions 3 to 9, not 2")) { try server.receive(hello) }
+        hello.payload.setInteger(UInt16(2), at: 6)
+        let challenge = try sent(server.receive(hello))
+        #expect(server.version == .version2)
+        let proof = try sent(client.receive(challenge))
+        #expect(throws: WireError.refused("peer does not hold the cluster's key")) { try server.receive(proof) }
+    }
+
+    @Test func aChoiceThatWasChangedUnderWayIsNoticed() throws {
+        var client = client(credentials(nonce: 1))
+        var server = server(credentials(nonce: 2))
+        var challenge = try sent(server.receive(frame(client.begin())))
+        challenge.payload.setInteger(UInt16(2), at: 0)
+        let proof = try sent(client.receive(challenge))
+        #expect(throws: WireError.refused("peer does not hold the cluster's key")) { try server.receive(proof) }
+    }
+
+    @Test func aVersionThatWasNotOfferedIsRefused() throws {
+        var client = client(credentials())
+        var server = server(credentials())
+        var challenge = try sent(server.receive(frame(client.begin())))
+        challenge.payload.setInteger(UInt16(4), at: 0)
+        #expect(throws: WireError.refused("peer chose version 4, which was not offered")) {
+            try client.receive(challenge)
+        }
+    }
+
+    @Test func aHelloWithoutAnyVersionIsMalformed() throws {
+        var client = client(credentials())
+        var server = server(credentials())
+        var hello = try frame(client.begin())
+        hello.payload.setInteger(UInt16(9), at: 4)
+        #expect(throws: WireError.malformed("versions 9 to 3")) { try server.receive(hello) }
     }
 
     @Test func aRequestBeforeTheProofIsMalformed() {
-        var server = Handshake(role: .server, credentials: credentials())
+        var server = server(credentials())
         #expect(throws: WireError.self) {
             try server.receive(Frame(header: FrameHeader(kind: .request), payload: ByteBuffer()))
         }

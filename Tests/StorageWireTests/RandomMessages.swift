@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 33
-    static let replyKinds = 32
+    static let requestKinds = 35
+    static let replyKinds = 33
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -75,6 +75,7 @@ struct RandomMessages {
         case 27: .learnMap(DecidedMap(version: integer(), value: buffer(70_000)))
         case 28: .readMap(newerThan: integer())
         case 29: .changeMap(buffer(500))
+        case 31: .program
         default: .replication(replication(kind))
         }
     }
@@ -103,12 +104,16 @@ struct RandomMessages {
         case 19: .head(table())
         case 20: .list(ListTable(table: table(), limit: below(ListTable.maximumLimit + 1), marker: bytes(100)))
         case 18: .rows(RowDigestQuery(table: table(), deleted: flag(), after: bytes(300)))
-        case 31: .passes
-        case 32:
+        case 33: .passes
+        case 34:
             .reclaim(
                 ReclaimTombstones(
                     device: integer(), policy: integer(),
                     tombstones: (0..<below(100)).map { _ in .init(hash: hash(), timestamp: timestamp()) }))
+        case 32:
+            .range(
+                RangeQuery(
+                    device: integer(), policy: integer(), range: range, limit: below(VersionQuery.maximumLimit + 1)))
         case 30: .objects(ObjectsQuery(device: integer(), policy: integer(), hashes: hashes))
         default:
             .fetchTables(
@@ -132,10 +137,10 @@ struct RandomMessages {
                 RowDigestPage(
                     chunks: (0..<below(100)).map { _ in RowChunk(last: bytes(300), digest: integer()) },
                     isWhole: flag()))
-        case 30:
+        case 31:
             .passes(
                 (0..<below(50)).map { _ in SettledPass(device: integer(), ringsVersion: integer(), age: integer()) })
-        case 31: .reclaimed(below(ReclaimTombstones.maximumTombstones + 1))
+        case 32: .reclaimed(below(ReclaimTombstones.maximumTombstones + 1))
         case 29: .objects((0..<below(20)).map { _ in replicaObject() })
         case 18: .fetched((0..<below(100)).map { _ in flag() })
         default:
@@ -188,13 +193,14 @@ struct RandomMessages {
                 ObjectReply(
                     timestamp: timestamp(), dataTimestamp: timestamp(), head: buffer(200), bodyLength: length(),
                     body: nil))
-        case 16..<21, 29...31: .replication(replicationReply(kind))
+        case 16..<21, 29, 31, 32: .replication(replicationReply(kind))
         case 23: .mapPromised(MapPromise(accepted: nil))
         case 24: .mapPromised(MapPromise(accepted: AcceptedMap(ballot: ballot(), value: buffer(70_000))))
         case 25: .mapAccepted
         case 26: .mapRefused(ballot())
         case 27: .mapStanding(standing())
         case 28: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
+        case 30: .program(program())
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }
@@ -202,6 +208,10 @@ struct RandomMessages {
 
     mutating func ballot() -> MapBallot { MapBallot(round: integer(), node: bytes(64)) }
     mutating func standing() -> MapStanding { MapStanding(node: bytes(64), version: integer(), clock: integer()) }
+    mutating func program() -> ProgramReport {
+        let versions = [integer(), integer()].map { WireVersion(rawValue: $0) }.sorted()
+        return ProgramReport(version: text(), build: text(), wire: versions[0]...versions[1])
+    }
     mutating func row() -> TableRow {
         TableRow(
             name: bytes(300), timestamp: timestamp(), deleted: flag(), policy: integer(), bytes: length(),

@@ -84,7 +84,7 @@ struct WireFuzzTests {
     func handshakes(seed: UInt64) {
         var random = RandomMessages(seed: seed)
         for role in [Handshake.Role.client, .server] {
-            var handshake = Handshake(role: role, credentials: Fixture.credentials())
+            var handshake = Handshake(role: role, credentials: Fixture.credentials(), versions: WireVersion.spoken)
             _ = handshake.begin()
             for _ in 0..<4 {
                 let kind = Frame.Kind.allCases[random.below(Frame.Kind.allCases.count)]
@@ -118,7 +118,7 @@ struct WireFuzzTests {
 extension StorageReply {
     fileprivate var holdsText: Bool {
         switch self {
-        case .failed, .status, .workers: true
+        case .failed, .status, .workers, .program: true
         default: false
         }
     }

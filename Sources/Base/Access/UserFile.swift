@@ -34,8 +34,9 @@ package struct UserFile: Sendable {
 
     /// Why a file or a change was refused.
     package enum Failure: Error, Equatable, CustomStringConvertible {
-        /// Not a file of this format, or of a later one.
-        case unknownFormat
+        case notAUserFile
+        /// Of another version than this program knows.
+        case unknownVersion(Int)
         case damagedLine(Int)
         /// A sealed key that this cluster key does not open, or that belongs to another line.
         case wrongClusterKey(line: Int)
@@ -49,7 +50,9 @@ package struct UserFile: Sendable {
 
         package var description: String {
             switch self {
-            case .unknownFormat: "not a users file of this version"
+            case .notAUserFile: "not a users file"
+            case .unknownVersion(let found):
+                "the users file has format \(found), and this program knows \(UserFile.version): \(found > UserFile.version ? "a newer" : "an older") ringfort wrote it. Start that one"
             case .damagedLine(let line): "line \(line) is damaged"
             case .wrongClusterKey(let line): "the key in line \(line) belongs to another cluster or user"
             case .tooManyUsers: "there are \(UserFile.maximumUsers) users at most"
@@ -67,7 +70,9 @@ package struct UserFile: Sendable {
     package static let maximumFileSize = 64 << 20
     package static let maximumNameLength = 128
     package static let maximumKeyLength = 256
-    private static let heading = Array("ringfort-users 1".utf8)
+    private static let magic = "ringfort-users "
+    private static let version = 1
+    private static let heading = Array("\(magic)\(version)".utf8)
 
     private let box: SealedBox
     /// By qualified name.
@@ -83,7 +88,10 @@ package struct UserFile: Sendable {
         self.init(clusterKey: clusterKey)
         guard text.count <= Self.maximumFileSize else { throw .tooLarge }
         let lines = text.split(separator: UInt8(ascii: "\n"))
-        guard let first = lines.first, first.elementsEqual(Self.heading) else { throw .unknownFormat }
+        guard let first = lines.first.map({ String(decoding: $0, as: UTF8.self) }), first.hasPrefix(Self.magic),
+            let version = Int(first.dropFirst(Self.magic.count))
+        else { throw .notAUserFile }
+        guard version == Self.version else { throw .unknownVersion(version) }
         guard lines.count - 1 <= Self.maximumUsers else { throw .tooManyUsers }
         for (index, line) in lines.enumerated().dropFirst() {
             let user = try parse(line, number: index + 1)

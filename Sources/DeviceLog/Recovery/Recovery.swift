@@ -27,6 +27,7 @@ struct Recovery {
 
     func run() throws(DeviceLogError) -> Result {
         let segments = try list()
+        try requireKnownFormat(segments)
         let state = try usableState(segments)
         var replay = Replay(catalog: catalog, state: state, memoryEntries: configuration.memoryEntries)
         let seals = try seals(of: segments)
@@ -53,6 +54,16 @@ struct Recovery {
 
     private func list() throws(DeviceLogError) -> [UInt32] {
         do { return try files.scan() } catch { throw DeviceLogError(error) }
+    }
+
+    /// What a newer program wrote would look like damage, and be given up.
+    private func requireKnownFormat(_ segments: [UInt32]) throws(DeviceLogError) {
+        for segment in segments {
+            let version: UInt32?
+            do { version = try SegmentHeader.version(of: files.file(segment)) } catch { throw DeviceLogError(error) }
+            guard let version, version != SegmentHeader.version else { continue }
+            throw .otherFormat(files.path(segment), version, known: SegmentHeader.version)
+        }
     }
 
     private func seals(of segments: [UInt32]) throws(DeviceLogError) -> [UInt32: SegmentSeal] {

@@ -115,7 +115,7 @@ final class SegmentFiles: Sendable {
         }
     }
 
-    private func path(_ segment: UInt32) -> String {
+    func path(_ segment: UInt32) -> String {
         let digits = String(segment, radix: 16)
         return "\(directory)/\(String(repeating: "0", count: 8 - digits.utf8.count))\(digits).segment"
     }

@@ -4,7 +4,7 @@ struct SegmentHeader: Equatable {
     static let reserved = 256
     static let size = 64
     private static let magic: UInt32 = 0x5344_4652  // "RFDS"
-    private static let version: UInt32 = 1
+    static let version: UInt32 = 1
 
     var segment: UInt32
     /// Number of the first batch in this segment.
@@ -31,6 +31,18 @@ struct SegmentHeader: Equatable {
             CRC32C.checksum(UnsafeRawBufferPointer(start: bytes, count: 60)) == bytes.get(UInt32.self, at: 60)
         else { return nil }
         self.init(segment: segment, firstBatch: bytes.get(UInt64.self, at: 16))
+    }
+
+    /// The version of everything in a segment; nil when the file has no intact header yet. Magic, version and the checksum of the first 60 bytes
+    /// stay where they are in all versions.
+    static func version(of file: any File) throws(FileError) -> UInt32? {
+        try withUnsafeTemporaryBytes(size) { (bytes) throws(FileError) in
+            guard try file.read(into: bytes, at: 0) == size, let header = UnsafeRawBufferPointer(bytes).baseAddress,
+                header.get(UInt32.self, at: 0) == magic,
+                CRC32C.checksum(UnsafeRawBufferPointer(bytes).part(0, 60)) == header.get(UInt32.self, at: 60)
+            else { return nil }
+            return header.get(UInt32.self, at: 4)
+        }
     }
 }
 

@@ -18,7 +18,7 @@ extension ClusterIdentity {
     /// With the key: a secret.
     var json: JSONValue {
         .object([
-            JSONMember("version", .integer(1)),
+            JSONMember("version", .integer(Self.version)),
             JSONMember("cluster_id", .string(clusterID)),
             JSONMember("key", .string(String(decoding: ByteText.hex(key), as: UTF8.self))),
             JSONMember("hash_prefix", .string(String(decoding: hashPrefix, as: UTF8.self))),
@@ -26,9 +26,11 @@ extension ClusterIdentity {
         ])
     }
 
+    static let version = 1
+
     /// `nil` when it is not of this version.
     init?(json: JSONValue) {
-        guard json["version"]?.integer == 1, let id = json["cluster_id"]?.string,
+        guard json["version"]?.integer == Self.version, let id = json["cluster_id"]?.string,
             let key = json["key"]?.string.flatMap({ ByteText.bytes(hex: $0.utf8) }),
             let prefix = json["hash_prefix"]?.string, let suffix = json["hash_suffix"]?.string
         else { return nil }
@@ -95,8 +97,9 @@ struct ClusterDirectory {
         guard let bytes = try AtomicFile.read(file("cluster.json"), limit: Self.maximumFile) else { return nil }
         let json: JSONValue
         do { json = try JSONValue(parsing: bytes) } catch { throw CommandError("\(file("cluster.json")): \(error)") }
+        try json.requireVersion(ClusterIdentity.version, of: file("cluster.json"))
         guard let identity = ClusterIdentity(json: json) else {
-            throw CommandError("\(file("cluster.json")) is not a cluster file of this version")
+            throw CommandError("\(file("cluster.json")) is damaged")
         }
         return identity
     }
@@ -121,6 +124,19 @@ struct ClusterDirectory {
                 throw CommandError("can't make the directory \(made): \(String(cString: strerror(errno)))")
             }
         }
+    }
+}
+
+extension JSONValue {
+    /// Refuses a file of a format that this program does not know.
+    ///
+    /// - Parameter known: the only one that it does.
+    func requireVersion(_ known: Int, of path: String) throws {
+        guard let found = self["version"]?.integer else { throw CommandError("\(path) is damaged: it has no version") }
+        guard found != known else { return }
+        let writer = found > known ? "a newer" : "an older"
+        throw CommandError(
+            "\(path) has format \(found), and this program knows \(known): \(writer) ringfort wrote it. Start that one")
     }
 }
 

@@ -191,7 +191,7 @@ final class MapService: Sendable {
             }
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication, .workers,
-            .setWorker, .verifyObject:
+            .setWorker, .verifyObject, .program:
             call.reply(.failed(StorageFailure(.malformed, "not about the cluster map")))
         }
     }

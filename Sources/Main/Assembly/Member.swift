@@ -225,6 +225,7 @@ final class MemberDoor: StorageHandler {
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
         case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap: map.handle(request, call: call)
+        case .program: call.reply(.program(.own))
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .replication, .workers, .setWorker,
             .verifyObject:

@@ -12,14 +12,17 @@ struct MemberFile: Equatable {
     var storagePort: Int?
 
     private static let maximumFile = 1 << 16
+    private static let version = 1
 
     /// Reads the file of a directory; makes a new id where there is none.
     static func openOrCreate(_ directory: ClusterDirectory) throws -> MemberFile {
         let path = directory.file("member.json")
         if let bytes = try AtomicFile.read(path, limit: maximumFile) {
-            guard let json = try? JSONValue(parsing: bytes), json["version"]?.integer == 1,
-                let node = json["node"]?.string, node.utf8.count == 32
-            else { throw CommandError("\(path) is not a member file of this version") }
+            guard let json = try? JSONValue(parsing: bytes) else { throw CommandError("\(path) is damaged") }
+            try json.requireVersion(version, of: path)
+            guard let node = json["node"]?.string, node.utf8.count == 32 else {
+                throw CommandError("\(path) is damaged")
+            }
             return MemberFile(
                 node: node, listen: json["listen"]?.string, advertise: json["advertise"]?.string,
                 port: json["port"]?.integer, storagePort: json["storage_port"]?.integer)
@@ -40,7 +43,7 @@ struct MemberFile: Equatable {
     }
 
     func write(to directory: ClusterDirectory) throws {
-        var members = [JSONMember("version", .integer(1)), JSONMember("node", .string(node))]
+        var members = [JSONMember("version", .integer(Self.version)), JSONMember("node", .string(node))]
         if let listen { members.append(JSONMember("listen", .string(listen))) }
         if let advertise { members.append(JSONMember("advertise", .string(advertise))) }
         if let port { members.append(JSONMember("port", .integer(port))) }

@@ -12,17 +12,20 @@ struct NodeFile {
     var host: String
     var storagePort: Int
 
+    private static let version = 1
+
     func write(to directory: ClusterDirectory) throws {
         let json = JSONValue.object([
-            JSONMember("version", .integer(1)), JSONMember("process", .integer(process)),
+            JSONMember("version", .integer(Self.version)), JSONMember("process", .integer(process)),
             JSONMember("host", .string(host)), JSONMember("storage_port", .integer(storagePort)),
         ])
         try AtomicFile.write(json.encoded, to: directory.file("node.json"), mode: 0o600)
     }
 
     static func read(from directory: ClusterDirectory) throws -> NodeFile {
-        guard let bytes = try AtomicFile.read(directory.file("node.json"), limit: 4096),
-            let json = try? JSONValue(parsing: bytes), let process = json["process"]?.integer,
+        let json = try AtomicFile.read(directory.file("node.json"), limit: 4096).flatMap { try? JSONValue(parsing: $0) }
+        try json?.requireVersion(version, of: directory.file("node.json"))
+        guard let json, let process = json["process"]?.integer,
             let host = json["host"]?.string, let port = json["storage_port"]?.integer,
             DirectoryLock.holder(of: directory.path) != nil
         else {

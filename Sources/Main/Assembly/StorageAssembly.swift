@@ -268,8 +268,9 @@ final class StorageAssembly: Sendable {
                             isNewcomer: !isFounding, configuration: steered, logger: logger)
                         opened.withLock { $0.logs[device.id] = log }
                     } catch {
+                        let reason = if case DeviceLogError.refused(let reason) = error { reason } else { "\(error)" }
                         opened.withLock {
-                            $0.failure = CommandError("device \(device.name) (\(device.directory)): \(error)")
+                            $0.failure = CommandError("device \(device.name) (\(device.directory)): \(reason)")
                         }
                     }
                 })
@@ -347,13 +348,14 @@ final class NodeHandler: StorageHandler {
             .verifyObject:
             objects.handle(request, call: call)
         case .replication(.digests), .replication(.versions), .replication(.fetch),
-            .replication(.objects), .replication(.passes), .replication(.reclaim):
+            .replication(.objects), .replication(.range), .replication(.passes), .replication(.reclaim):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             containers.handle(request, call: call)
         case .status:
             call.reply(.status(status()))
+        case .program: call.reply(.program(.own))
         case .workers: workers.list(call)
         case .setWorker(let message): workers.set(message, call)
         case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:

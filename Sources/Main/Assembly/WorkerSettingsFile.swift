@@ -4,6 +4,7 @@ import Ring
 /// What operators changed about the background workers: `DIR/workers.json`.
 struct WorkerSettingsFile {
     private static let maximumFile = 1 << 16
+    private static let version = 1
 
     private let path: String
 
@@ -18,9 +19,9 @@ struct WorkerSettingsFile {
         guard let bytes = try AtomicFile.read(path, limit: Self.maximumFile) else { return [:] }
         let json: JSONValue
         do { json = try JSONValue(parsing: bytes) } catch { throw CommandError("\(path): \(error)") }
-        guard json["version"]?.integer == 1, let list = json["workers"]?.array else {
-            throw CommandError(
-                "\(path) is not a file of worker settings of this version; without it they have their defaults")
+        try json.requireVersion(Self.version, of: path)
+        guard let list = json["workers"]?.array else {
+            throw CommandError("\(path) is no file of worker settings; without it they have their defaults")
         }
         var settings: [String: KeptWorkerSettings] = [:]
         for worker in list {
@@ -41,7 +42,9 @@ struct WorkerSettingsFile {
             if let pace = settings.pace { members.append(JSONMember("pace", .integer(Int(pace)))) }
             return JSONValue.object(members)
         }
-        let json = JSONValue.object([JSONMember("version", .integer(1)), JSONMember("workers", .array(workers))])
+        let json = JSONValue.object([
+            JSONMember("version", .integer(Self.version)), JSONMember("workers", .array(workers)),
+        ])
         try AtomicFile.write(json.encoded, to: path)
     }
 }

@@ -29,6 +29,12 @@ struct StatusCommand: ParsableCommand {
         /// Seconds that its clock is ahead.
         var offset = 0.0
         var status: NodeStatus?
+        /// `nil` when it did not say.
+        var program: ProgramReport?
+        /// It runs a program from before programs said which they are.
+        var isOld = false
+
+        var programText: String { program?.text ?? (isOld ? "before 0.2" : "-") }
 
         var hasWrongClock: Bool { abs(offset) > MapService.tolerableSkew }
     }
@@ -49,15 +55,22 @@ struct StatusCommand: ParsableCommand {
             let standing = client.client.begin(
                 .readMap(newerThan: .max), host: node.host, port: node.storagePort, timeout: Self.patience
             ).map { ($0, began, WallClock.system.ticks) }
-            return (node, standing)
+            let program = client.client.begin(
+                .program, host: node.host, port: node.storagePort, timeout: Self.patience)
+            return (node, standing, program)
         }
         let statuses = try client.statuses(map)
-        return try asked.map { node, reply in
+        return try asked.map { node, reply, program in
             var view = NodeView(node: node, status: statuses[node.id])
             let (answer, began, ended) = try reply.wait()
             if case .mapStanding(let standing) = answer, standing.node == Array(node.id.utf8) {
                 view.standing = standing
                 view.offset = ClockOffset.seconds(theirs: standing.clock, asked: began, answered: ended)
+            }
+            switch try program.wait() {
+            case .program(let report): view.program = report
+            case .failed(let failure): view.isOld = failure.reason == .unsupported
+            default: break
             }
             return view
         }
@@ -66,14 +79,14 @@ struct StatusCommand: ParsableCommand {
     private func show(_ map: ClusterMap, _ nodes: [NodeView], process: Int) {
         if options.json { return showJSON(map, nodes, process: process) }
         print("Cluster map version \(map.version)\n")
-        print("NODE                 ROLE     ADDRESS                STATE      MAP    CLOCK")
+        print("NODE                 ROLE     ADDRESS                STATE      MAP    CLOCK            PROGRAM")
         for view in nodes {
             let node = view.node
             print(
                 node.name.padded(20), node.role.rawValue.padded(8), "\(node.host):\(node.storagePort)".padded(22),
                 (view.standing == nil ? "unreachable" : node.state.rawValue).padded(10),
                 (view.standing.map { "\($0.version)" } ?? "-").padded(6),
-                view.standing == nil ? "-" : "\(view.offset) s")
+                (view.standing == nil ? "-" : "\(view.offset) s").padded(16), view.programText)
         }
         print(
             "\nDEVICE               STATE      FREE       TOTAL      OBJECTS    ROWS       QUEUE  PENDING  QUARANTINED  BEHIND  MISPLACED"
@@ -92,12 +105,16 @@ struct StatusCommand: ParsableCommand {
     }
 
     private func warnings(_ nodes: [NodeView]) -> [String] {
-        nodes.compactMap { view in
-            guard view.standing != nil else { return "node \(view.node.name) can't be reached" }
-            guard view.hasWrongClock else { return nil }
-            return
-                "the clock of node \(view.node.name) is \(view.offset) s off: the newest time wins a write, so set it right"
-        }
+        let programs = nodes.filter { $0.standing != nil }.map { "\($0.node.name) runs \($0.programText)" }
+        let isMixed = Set(nodes.filter { $0.standing != nil }.map(\.programText)).count > 1
+        let mixture = isMixed ? ["the nodes run different programs: \(programs.joined(separator: ", "))"] : []
+        return mixture
+            + nodes.compactMap { view in
+                guard view.standing != nil else { return "node \(view.node.name) can't be reached" }
+                guard view.hasWrongClock else { return nil }
+                return
+                    "the clock of node \(view.node.name) is \(view.offset) s off: the newest time wins a write, so set it right"
+            }
     }
 
     private func showJSON(_ map: ClusterMap, _ nodes: [NodeView], process: Int) {
@@ -139,7 +156,18 @@ extension StatusCommand.NodeView {
                 JSONMember("reachable", .bool(standing != nil)),
                 JSONMember("map_version", standing.map { .integer(Int($0.version)) } ?? .null),
                 JSONMember("clock_offset_seconds", standing == nil ? .null : .number(offset)),
+                JSONMember("program", program.map(\.json) ?? .null),
             ])
+    }
+}
+
+extension ProgramReport {
+    fileprivate var json: JSONValue {
+        .object([
+            JSONMember("version", .string(version)), JSONMember("build", .string(build)),
+            JSONMember("wire_oldest", .integer(Int(wire.lowerBound.rawValue))),
+            JSONMember("wire_newest", .integer(Int(wire.upperBound.rawValue))),
+        ])
     }
 }
 

@@ -142,7 +142,7 @@ final class MisplacedObjects: @unchecked Sendable {
     ) -> EventLoopFuture<[PathHash: ReplicaVersion]?> {
         let query = VersionQuery(
             device: primary, policy: policy, partPower: ring.partPower, partitions: partitions, first: first)
-        return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
+        return node.versions(query, within: Self.timeout, on: eventLoop).flatMap { [self] reply in
             guard case .replication(.versions(let page)) = reply else { return eventLoop.makeSucceededFuture(nil) }
             let known = Dictionary(page.versions.map { ($0.hash, $0) }) { first, _ in first }
             guard !page.isWhole, let end = page.versions.last?.hash, end < last, let next = end.successor else {

@@ -22,6 +22,11 @@ extension ObjectServer {
         answer(call) { () throws(DeviceLogError) in .versions(try log.versions(query)) }
     }
 
+    func versions(_ query: RangeQuery, call: ServerCall) {
+        guard let log = device(query.device, call: call) else { return }
+        answer(call) { () throws(DeviceLogError) in .versions(try log.versions(query)) }
+    }
+
     private func areValid(_ partitions: [UInt32], _ partPower: UInt8, _ call: ServerCall) -> Bool {
         let isAscending = zip(partitions, partitions.dropFirst()).allSatisfy { $0 < $1 }
         let isValid = isAscending && partitions.last.map { UInt64($0) < 1 << UInt64(partPower) } ?? true
@@ -91,17 +96,32 @@ extension DeviceLog {
             policy: query.policy, partPower: Int(query.partPower), partitions: query.partitions, from: query.first
         ) { key, version in
             if let last, last < key.hash { return false }
-            guard page.versions.count < query.limit else {
-                page.isWhole = false
-                return false
-            }
-            if let kind = ReplicaVersion.Kind(version.kind) {
-                page.versions.append(
-                    ReplicaVersion(hash: key.hash, timestamp: Timestamp(rawValue: version.timestamp), kind: kind))
-            }
-            return true
+            return page.take(key, version, limit: query.limit)
         }
         return page
+    }
+
+    func versions(_ query: RangeQuery) throws(DeviceLogError) -> VersionPage {
+        var page = VersionPage(versions: [], isWhole: true)
+        try versions(policy: query.policy, from: query.range.first, through: query.range.last) { key, version in
+            page.take(key, version, limit: query.limit)
+        }
+        return page
+    }
+}
+
+extension VersionPage {
+    /// Whether there is room for more.
+    fileprivate mutating func take(_ key: ObjectKey, _ version: ObjectVersion, limit: Int) -> Bool {
+        guard versions.count < limit else {
+            isWhole = false
+            return false
+        }
+        if let kind = ReplicaVersion.Kind(version.kind) {
+            versions.append(
+                ReplicaVersion(hash: key.hash, timestamp: Timestamp(rawValue: version.timestamp), kind: kind))
+        }
+        return true
     }
 }
 

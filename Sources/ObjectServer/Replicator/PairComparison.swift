@@ -83,7 +83,7 @@ final class PairComparison: @unchecked Sendable {
     private func compareVersions(_ partitions: [UInt32], from first: PathHash) -> EventLoopFuture<Void> {
         let query = VersionQuery(
             device: other, policy: policy, partPower: partPower, partitions: partitions, first: first)
-        return node.ask(.replication(.versions(query)), within: Self.timeout, on: eventLoop).flatMap { [self] reply in
+        return node.versions(query, within: Self.timeout, on: eventLoop).flatMap { [self] reply in
             guard case .replication(.versions(let page)) = reply else {
                 unsettled.formUnion(partitions)
                 return eventLoop.makeSucceededVoidFuture()

@@ -106,7 +106,7 @@ extension StorageRequest {
             return .updateObject(update)
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
             .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication,
-            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             return self
         }
     }

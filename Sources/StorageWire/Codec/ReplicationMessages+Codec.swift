@@ -4,7 +4,7 @@ import Ring
 extension ReplicationRequest {
     private enum Kind: UInt8 {
         case digests = 1
-        // 2 asked for versions in a range of hashes, until version 2 of the wire.
+        case range = 2
         case fetch = 3
         case tables = 4
         case fetchTables = 5
@@ -23,6 +23,10 @@ extension ReplicationRequest {
             buffer.writeMultipleIntegers(Kind.digests.rawValue, query.device, query.policy, query.partPower)
             buffer.write(query.mustBeForeign)
             buffer.write(query.partitions)
+        case .range(let query):
+            buffer.writeMultipleIntegers(Kind.range.rawValue, query.device, query.policy)
+            buffer.write(query.range)
+            buffer.writeInteger(UInt32(query.limit))
         case .versions(let query):
             buffer.writeMultipleIntegers(Kind.versions.rawValue, query.device, query.policy, query.partPower)
             buffer.write(query.partitions)
@@ -66,7 +70,7 @@ extension ReplicationRequest {
 
     init(from reader: inout WireReader) throws(WireError) {
         let number = try reader.integer(UInt8.self)
-        guard let kind = Kind(rawValue: number) else { throw .malformed("replication request \(number)") }
+        guard let kind = Kind(rawValue: number) else { throw .unsupported("replication request \(number)") }
         switch kind {
         case .digests:
             var query = DigestQuery(
@@ -75,6 +79,11 @@ extension ReplicationRequest {
             query.mustBeForeign = try reader.flag()
             query.partitions = try reader.partitions()
             self = .digests(query)
+        case .range:
+            self = .range(
+                RangeQuery(
+                    device: try reader.integer(), policy: try reader.integer(), range: try reader.hashRange(),
+                    limit: try reader.number(atMost: VersionQuery.maximumLimit)))
         case .versions:
             var query = VersionQuery(
                 device: try reader.integer(), policy: try reader.integer(), partPower: 0, partitions: [])

@@ -72,3 +72,29 @@ extension DeviceStatus {
         settledVersion = try reader.integer()
     }
 }
+
+extension ProgramReport {
+    private static let maximumText = 64
+
+    func encode(into buffer: inout ByteBuffer) {
+        buffer.write(version, limit: Self.maximumText)
+        buffer.write(build, limit: Self.maximumText)
+        buffer.writeMultipleIntegers(wire.lowerBound.rawValue, wire.upperBound.rawValue)
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        version = try reader.text(limit: Self.maximumText)
+        build = try reader.text(limit: Self.maximumText)
+        wire = try reader.versions()
+    }
+}
+
+extension WireReader {
+    /// The oldest and the newest version that a peer speaks.
+    mutating func versions() throws(WireError) -> ClosedRange<WireVersion> {
+        let oldest = WireVersion(rawValue: try integer())
+        let newest = WireVersion(rawValue: try integer())
+        guard oldest <= newest else { throw .malformed("versions \(oldest) to \(newest)") }
+        return oldest...newest
+    }
+}

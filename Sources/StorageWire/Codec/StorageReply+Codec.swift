@@ -27,6 +27,7 @@ extension StorageReply {
         case mapStanding = 35
         case map = 36
         case mapChanged = 37
+        case program = 43
     }
 
     private var kind: Kind {
@@ -56,6 +57,7 @@ extension StorageReply {
         case .mapStanding: .mapStanding
         case .map: .map
         case .mapChanged: .mapChanged
+        case .program: .program
         }
     }
 
@@ -86,6 +88,7 @@ extension StorageReply {
             standing.encode(into: &buffer)
             return value
         case .mapChanged(let result): return result
+        case .program(let message): message.encode(into: &buffer)
         }
         return nil
     }
@@ -124,6 +127,7 @@ extension StorageReply {
         case .mapStanding: self = .mapStanding(try MapStanding(from: &reader))
         case .map: self = .map(try MapStanding(from: &reader), reader.rest())
         case .mapChanged: self = .mapChanged(reader.rest())
+        case .program: self = .program(try ProgramReport(from: &reader))
         }
         try reader.expectEnd()
     }

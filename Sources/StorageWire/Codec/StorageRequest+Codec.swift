@@ -35,6 +35,7 @@ extension StorageRequest {
         case learnMap = 34
         case readMap = 35
         case changeMap = 36
+        case program = 43
     }
 
     private var kind: Kind {
@@ -62,6 +63,7 @@ extension StorageRequest {
         case .learnMap: .learnMap
         case .readMap: .readMap
         case .changeMap: .changeMap
+        case .program: .program
         }
     }
 
@@ -82,7 +84,7 @@ extension StorageRequest {
         case .deleteTable(let message): message.encode(into: &buffer)
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
-        case .status, .workers: break
+        case .status, .workers, .program: break
         case .setWorker(let message): message.encode(into: &buffer)
         case .verifyObject(let address): buffer.write(address)
         case .replication(let message): message.encode(into: &buffer)
@@ -97,12 +99,12 @@ extension StorageRequest {
 
     /// Reads a whole message; bodies are slices of `payload`.
     ///
-    /// - Throws: `WireError.malformed` for anything that `encode` did not write.
+    /// - Throws: `WireError.unsupported` for a kind of a later version, `malformed` for anything else that `encode` did not write.
     package init(decoding payload: ByteBuffer) throws(WireError) {
         var reader = WireReader(payload)
         try MessageVersion.check(&reader)
         let number = try reader.integer(UInt8.self)
-        guard let kind = Kind(rawValue: number) else { throw .malformed("request kind \(number)") }
+        guard let kind = Kind(rawValue: number) else { throw .unsupported("request kind \(number)") }
         switch kind {
         case .putObject: self = .putObject(try PutObject(from: &reader))
         case .openUpload: self = .openUpload(try OpenUpload(from: &reader))
@@ -127,6 +129,7 @@ extension StorageRequest {
         case .learnMap: self = .learnMap(try DecidedMap(from: &reader))
         case .readMap: self = .readMap(newerThan: try reader.integer())
         case .changeMap: self = .changeMap(reader.rest())
+        case .program: self = .program
         }
         try reader.expectEnd()
     }

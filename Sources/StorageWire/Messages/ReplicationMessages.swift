@@ -4,6 +4,8 @@ package import Ring
 package enum ReplicationRequest: Equatable, Sendable {
     case digests(DigestQuery)
     case versions(VersionQuery)
+    /// As `versions`, for nodes of version 2 of the wire.
+    case range(RangeQuery)
     case fetch(FetchObjects)
     case objects(ObjectsQuery)
     /// What has become of the passes over the devices of the node.
@@ -102,6 +104,39 @@ package struct VersionQuery: Equatable, Sendable {
         self.partPower = UInt8(partPower)
         self.partitions = partitions
         self.first = first
+        self.limit = limit
+    }
+}
+
+extension VersionQuery {
+    /// What is asked for as ranges of hashes: neighbouring partitions are one.
+    package var ranges: [HashRange] {
+        let shift = UInt64(64 - partPower)
+        var ranges: [HashRange] = []
+        var index = 0
+        while index < partitions.count {
+            let start = index
+            repeat { index += 1 } while index < partitions.count && partitions[index] == partitions[index - 1] + 1
+            let lower = PathHash(high: UInt64(partitions[start]) << shift, low: 0)
+            let upper = PathHash(high: UInt64(partitions[index - 1]) << shift | (1 << shift &- 1), low: .max)
+            if !(upper < first) { ranges.append(HashRange(first: max(lower, first), last: upper)) }
+        }
+        return ranges
+    }
+}
+
+/// Asks for the keys and versions of what a device has in a range, in the order of the hashes. Answered as `VersionQuery`.
+package struct RangeQuery: Equatable, Sendable {
+    package var device: UInt16
+    package var policy: UInt8
+    package var range: HashRange
+    /// At most `VersionQuery.maximumLimit`.
+    package var limit: Int
+
+    package init(device: UInt16, policy: UInt8, range: HashRange, limit: Int) {
+        self.device = device
+        self.policy = policy
+        self.range = range
         self.limit = limit
     }
 }

@@ -35,6 +35,8 @@ package enum StorageRequest: Sendable {
     case readMap(newerThan: UInt64)
     /// Asks a member to have the map changed; the change is JSON (`ClusterMap.MapChange`).
     case changeMap(ByteBuffer)
+    /// Which program the node runs.
+    case program
 }
 
 /// The answers.
@@ -78,6 +80,7 @@ package enum StorageReply: Sendable {
     case map(MapStanding, ByteBuffer)
     /// What a change did, as JSON.
     case mapChanged(ByteBuffer)
+    case program(ProgramReport)
     case failed(StorageFailure)
 }
 
@@ -102,6 +105,8 @@ package struct StorageFailure: Error, Equatable, Sendable {
         case unreachable = 8
         /// The node is shutting down.
         case closing = 9
+        /// The node knows no such message: it runs an older program. To a peer of version 2 the code is unknown, which makes the call `malformed` there.
+        case unsupported = 10
         /// What was asked cannot be done as the cluster is; the detail says why, for who asked.
         case refused = 32
     }

@@ -4,7 +4,7 @@ import NIOCore
 ///
 ///     client                                   server
 ///     hello: versions, cluster id, nonce  ->
-///                                         <-   challenge: version, nonce
+///                                         <-   challenge: the newest common version, nonce
 ///     proof: HMAC(key, "client", both)    ->
 ///                                         <-   welcome: HMAC(key, "server", both)
 ///
@@ -29,7 +29,6 @@ struct Handshake {
         case finish(Message?)
     }
 
-    static let version: UInt16 = 2
     static let nonceLength = 32
     private static let magic: UInt32 = 0x5246_5731
 
@@ -43,20 +42,25 @@ struct Handshake {
 
     private let role: Role
     private let credentials: WireCredentials
+    private let versions: ClosedRange<WireVersion>
+    /// The one that both use; known for certain once the handshake is finished.
+    private(set) var version: WireVersion?
     private var state = State.start
     /// The opening messages as they were sent.
     private var transcript: [UInt8] = []
 
-    init(role: Role, credentials: WireCredentials) {
+    /// - Parameter versions: those that may be used.
+    init(role: Role, credentials: WireCredentials, versions: ClosedRange<WireVersion>) {
         self.role = role
         self.credentials = credentials
+        self.versions = versions
     }
 
     /// What is sent before anything comes: the client's hello.
     mutating func begin() -> Message? {
         guard role == .client, state == .start else { return nil }
         var hello = ByteBuffer()
-        hello.writeMultipleIntegers(Self.magic, Self.version, Self.version)
+        hello.writeMultipleIntegers(Self.magic, versions.lowerBound.rawValue, versions.upperBound.rawValue)
         hello.writeShortBytes(credentials.clusterId)
         hello.writeShortBytes(credentials.random(Self.nonceLength))
         transcript.append(contentsOf: hello.readableBytesView)
@@ -85,29 +89,33 @@ struct Handshake {
     private mutating func challenge(_ hello: ByteBuffer) throws(WireError) -> Step {
         var reader = WireReader(hello)
         guard try reader.integer(UInt32.self) == Self.magic else { throw .malformed("hello of another protocol") }
-        let oldest = try reader.integer(UInt16.self)
-        let newest = try reader.integer(UInt16.self)
-        guard oldest <= Self.version, Self.version <= newest else {
-            throw .refused("peer speaks versions \(oldest) to \(newest), not \(Self.version)")
+        let theirs = try reader.versions()
+        guard theirs.overlaps(versions) else {
+            throw .refused(
+                "peer speaks versions \(theirs.lowerBound) to \(theirs.upperBound), not \(versions.lowerBound) to \(versions.upperBound)"
+            )
         }
+        let common = min(theirs.upperBound, versions.upperBound)
         guard try reader.shortBytes() == credentials.clusterId else { throw .refused("peer is of another cluster") }
         try Self.expectNonce(&reader)
         transcript.append(contentsOf: hello.readableBytesView)
 
         var challenge = ByteBuffer()
-        challenge.writeInteger(Self.version)
+        challenge.writeInteger(common.rawValue)
         challenge.writeShortBytes(credentials.random(Self.nonceLength))
         transcript.append(contentsOf: challenge.readableBytesView)
+        version = common
         state = .awaitingProof
         return .send(Message(kind: .challenge, payload: challenge))
     }
 
     private mutating func prove(_ challenge: ByteBuffer) throws(WireError) -> Step {
         var reader = WireReader(challenge)
-        let version = try reader.integer(UInt16.self)
-        guard version == Self.version else { throw .refused("peer speaks version \(version), not \(Self.version)") }
+        let chosen = WireVersion(rawValue: try reader.integer())
+        guard versions.contains(chosen) else { throw .refused("peer chose version \(chosen), which was not offered") }
         try Self.expectNonce(&reader)
         transcript.append(contentsOf: challenge.readableBytesView)
+        version = chosen
         state = .awaitingWelcome
         return .send(Message(kind: .proof, payload: code(of: .client)))
     }

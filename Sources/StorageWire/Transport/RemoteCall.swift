@@ -15,6 +15,8 @@ final class RemoteCall: StorageCall {
     var unanswered = 1
     /// The beginning of a reply whose end has not come.
     var partialReply: ByteBuffer?
+    /// The message, as long as it is not known whether the peer speaks its version.
+    var held: StorageRequest?
     /// Why the call is over, with which further messages are answered; `nil` while it is under way.
     var outcome: StorageFailure?
 
@@ -45,6 +47,7 @@ final class RemoteCall: StorageCall {
     func finish(_ failure: StorageFailure) {
         outcome = failure
         partialReply = nil
+        held = nil
         let waiting = unanswered
         unanswered = 0
         for _ in 0..<waiting { receiver?.received(.failed(failure), tag: tag) }
@@ -60,7 +63,7 @@ extension StorageRequest {
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
             .deleteTable, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
-            .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             false
         }
     }

@@ -74,12 +74,30 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
             return call.finish(StorageFailure(.busy, "too many calls are under way"))
         }
         call.id = id
-        let header = FrameHeader(kind: .request, call: id, remaining: call.remaining(at: now))
+        transmit(request, on: call, connection, now: now)
+        scheduleSweep()
+    }
+
+    /// Sends what begins a call, once it is known whether the peer has such a message.
+    private func transmit(
+        _ request: StorageRequest, on call: RemoteCall, _ connection: WireConnection, now: NIODeadline
+    ) {
+        if request.minimumVersion > peer.limits.versions.lowerBound {
+            guard let version = connection.version else {
+                call.held = request
+                return
+            }
+            guard request.minimumVersion <= version else {
+                calls.remove(call.id)
+                return call.finish(
+                    StorageFailure(.unsupported, "peer speaks version \(version), not \(request.minimumVersion)"))
+            }
+        }
+        let header = FrameHeader(kind: .request, call: call.id, remaining: call.remaining(at: now))
         guard connection.send(header, encode: { request.encode(into: &$0) }) else {
-            calls.remove(id)
+            calls.remove(call.id)
             return call.finish(StorageFailure(.malformed, "the message is too large"))
         }
-        scheduleSweep()
     }
 
     func send(_ request: StorageRequest, on call: RemoteCall) {
@@ -216,6 +234,12 @@ final class RemoteLink: WireConnectionOwner, @unchecked Sendable {
         state.established()
         if isReportedDown { logger.info("storage node is back") }
         isReportedDown = false
+        let now = eventLoop.now
+        for call in calls.calls {
+            guard let request = call.held else { continue }
+            call.held = nil
+            transmit(request, on: call, connection, now: now)
+        }
     }
 
     func connectionShallDrain(_ connection: WireConnection) {}

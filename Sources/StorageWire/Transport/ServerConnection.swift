@@ -40,9 +40,8 @@ final class ServerConnection: WireConnectionOwner {
     private func begin(_ frame: Frame, eventLoop: any EventLoop) throws(WireError) {
         let id = frame.header.call
         if isDraining { return refuse(id, StorageFailure(.closing)) }
-        guard let request = try? StorageRequest(decoding: frame.payload) else {
-            return refuse(id, StorageFailure(.malformed, "the request makes no sense"))
-        }
+        let request: StorageRequest
+        do { request = try StorageRequest(decoding: frame.payload) } catch { return refuse(id, StorageFailure(error)) }
         let call = RemoteServerCall(
             id: id, connection: self, mayContinue: request.mayContinue, eventLoop: eventLoop,
             deadline: Self.deadline(frame, eventLoop.now))
@@ -58,8 +57,9 @@ final class ServerConnection: WireConnectionOwner {
         guard let call = calls[frame.header.call] else { return }
         call.unanswered += 1
         call.deadline = Self.deadline(frame, call.eventLoop.now)
-        guard let request = try? StorageRequest(decoding: frame.payload) else {
-            return reply(.failed(StorageFailure(.malformed, "the message makes no sense")), on: call)
+        let request: StorageRequest
+        do { request = try StorageRequest(decoding: frame.payload) } catch {
+            return reply(.failed(StorageFailure(error)), on: call)
         }
         handler.handle(request, call: call)
     }
@@ -121,6 +121,17 @@ final class ServerConnection: WireConnectionOwner {
         call.close()
         handler.ended(call)
         call.session = nil
+    }
+}
+
+extension StorageFailure {
+    /// The answer to a message that can't be read: the call fails, and the connection goes on, since its frame was sound.
+    fileprivate init(_ error: WireError) {
+        if case .unsupported(let detail) = error {
+            self.init(.unsupported, detail)
+        } else {
+            self.init(.malformed, "the message makes no sense: \(error)")
+        }
     }
 }
 

@@ -34,6 +34,8 @@ final class WireConnection: ChannelInboundHandler {
     private var reason: WireError?
     private var timer: Scheduled<Void>?
     private(set) var isEstablished = false
+    /// What both ends speak; nil until the peer has proved itself.
+    var version: WireVersion? { isEstablished ? handshake.version : nil }
     private var isReading = false
     private var isPaused = false
     private var isFlushScheduled = false
@@ -51,7 +53,7 @@ final class WireConnection: ChannelInboundHandler {
         self.limits = limits
         self.owner = owner
         self.eventLoop = eventLoop
-        handshake = Handshake(role: role, credentials: credentials)
+        handshake = Handshake(role: role, credentials: credentials, versions: limits.versions)
     }
 
     // MARK: Sending

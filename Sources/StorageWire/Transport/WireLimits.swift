@@ -2,6 +2,8 @@ package import NIOCore
 
 /// What a node grants its peers, and how long it waits for them.
 package struct WireLimits: Sendable {
+    /// Versions of the wire that are offered to peers, and taken from them.
+    package var versions = WireVersion.spoken
     /// Calls outstanding on one connection; one more is answered `busy`. At most 65,536.
     package var maximumCalls = 4096
     /// Bytes that wait to be sent on one connection. A client that would exceed it gets `busy`; a server breaks with a peer that reads so slowly.

@@ -165,12 +165,12 @@ private final class BothServers: StorageHandler {
         switch request {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch),
-            .replication(.objects), .replication(.passes), .replication(.reclaim):
+            .replication(.objects), .replication(.range), .replication(.passes), .replication(.reclaim):
             objects.handle(request, call: call)
         case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
             .replication(.list),
-            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             containers.handle(request, call: call)
         }
     }

@@ -29,5 +29,10 @@ void kernel_give_back_memory(void);
 /// The thread id of the caller, for metrics and logs.
 int kernel_thread_id(void);
 
+/// The mark that the linker put into the running program (the note NT_GNU_BUILD_ID), which no other build has: up to `size` bytes of it.
+///
+/// Returns how many there are; 0 when the program was linked without one.
+int kernel_build_id(uint8_t *bytes, int size);
+
 /// Names the calling thread (15 bytes at most), so that `perf` and `top -H` show who works.
 void kernel_name_thread(const char *name);

@@ -15,14 +15,17 @@ struct RunManifest {
     /// A block of a run could not be read: the index is to be rebuilt.
     var isDamaged: Bool
 
-    /// Nil when there is none; throws `.corrupt` when it is damaged.
+    /// Nil when there is none; throws `.corrupt` when it is damaged, `.refused` when it is of another format.
     static func read(_ directory: String, _ fileSystem: any FileSystem) throws(DeviceLogError) -> RunManifest? {
         let bytes: [UInt8]?
         do { bytes = try fileSystem.readFile(path(directory), limit: limit) } catch {
             throw error.errno == EFBIG || error.errno == EIO ? .corrupt : DeviceLogError(error)
         }
         guard let bytes else { return nil }
-        guard let manifest = bytes.withUnsafeBytes({ decode($0) }) else { throw .corrupt }
+        guard let manifest = bytes.withUnsafeBytes({ decode($0) }) else {
+            guard let format = bytes.withUnsafeBytes({ format(of: $0) }), format != version else { throw .corrupt }
+            throw .otherFormat(path(directory), format, known: version)
+        }
         return manifest
     }
 
@@ -68,6 +71,14 @@ struct RunManifest {
         bytes.append(contentsOf: state)
         bytes.append(little: bytes.withUnsafeBytes { CRC32C.checksum($0) })
         return bytes
+    }
+
+    /// Of which format an undamaged manifest is, and all its runs with it.
+    private static func format(of bytes: UnsafeRawBufferPointer) -> UInt32? {
+        guard bytes.count >= 16, let base = bytes.baseAddress, base.get(UInt64.self, at: 0) == magic,
+            CRC32C.checksum(bytes.part(0, bytes.count - 4)) == base.get(UInt32.self, at: bytes.count - 4)
+        else { return nil }
+        return base.get(UInt32.self, at: 8)
     }
 
     private static func decode(_ bytes: UnsafeRawBufferPointer) -> RunManifest? {
