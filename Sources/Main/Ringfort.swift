@@ -22,7 +22,8 @@ struct Ringfort: ParsableCommand {
         version: version,
         subcommands: [
             UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self,
-            StatusCommand.self, EncryptionCommand.self, RebalanceCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self,
+            StatusCommand.self, EncryptionCommand.self, RebalanceCommand.self, WorkersCommand.self, VerifyCommand.self,
+            UserCommand.self,
             ObjectCommand.self,
             RingCommand.self,
             StorageCommand.self, ProxyCommand.self,

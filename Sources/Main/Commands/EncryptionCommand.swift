@@ -110,7 +110,9 @@ struct EncryptionCommand: ParsableCommand {
         let links = map.encryptsLinks ? "encrypted" : "in the clear"
         print("Links between the nodes are \(links) from now on (map version \(map.version)).")
         if !unaware.isEmpty {
-            print("Not heard by \(unaware.joined(separator: ", ")) yet: nodes that are away hear of it when they are back.")
+            print(
+                "Not heard by \(unaware.joined(separator: ", ")) yet: nodes that are away hear of it when they are back."
+            )
         }
     }
 }

@@ -91,7 +91,8 @@ struct UpCommand: ParsableCommand {
             object: try builder("object", in: directory))
         do {
             try member.map.found(
-                try ClusterMap.first(clusterID: member.identity.clusterID, node: node, builders: builders, encryptsLinks: encrypt))
+                try ClusterMap.first(
+                    clusterID: member.identity.clusterID, node: node, builders: builders, encryptsLinks: encrypt))
         } catch { throw CommandError("the rings in \(data) can't become a cluster's: \(error)") }
     }
 

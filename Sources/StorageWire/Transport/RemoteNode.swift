@@ -16,7 +16,9 @@ package final class RemoteNode: StorageNode {
         encryption: LinkEncryption = .whenAsked, limits: WireLimits = WireLimits(), logger: Logger
     ) {
         let peer = RemoteLink.Peer(host: host, port: port, credentials: credentials, limits: limits)
-        links = group.makeIterator().map { RemoteLink(peer: peer, encryption: encryption, eventLoop: $0, logger: logger) }
+        links = group.makeIterator().map {
+            RemoteLink(peer: peer, encryption: encryption, eventLoop: $0, logger: logger)
+        }
     }
 
     @discardableResult
