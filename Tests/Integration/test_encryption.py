@@ -151,22 +151,27 @@ class RefusalTests(unittest.TestCase):
 
     def test_a_server_with_a_certificate_is_none_of_ours(self):
         """A storage process whose place somebody else has taken, who shows a certificate as servers do."""
-        victim, port = self.cluster.storage[0], self.cluster.ports[0]
-        victim.stop()
+        port = self.cluster.ports[0]
+        for process in (self.cluster.storage[0], self.cluster.proxy):
+            process.stop()
         files = [self.cluster.scratch / name for name in ("key.pem", "certificate.pem")]
         request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
         subprocess.run([*request, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
         command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-key", files[0], "-cert", files[1]]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as false:
+            self.assertTrue(any(b"ACCEPT" in line for line in false.stdout))
+            self.cluster.proxy.start()
+            client = self.cluster.client()
+            self.addCleanup(client.close)
             for number in range(OBJECTS):
-                self.assertEqual(self.client("PUT", f"/c/{number}", b"to the other two").status, 201)
+                self.assertEqual(client("PUT", f"/c/{number}", b"to the other two").status, 201)
             # The proxy tries again and again.
             time.sleep(1)
             false.kill()
             heard = false.communicate()[0].decode(errors="replace")
         self.assertIn("alert", heard)
         self.assertNotIn("RFW1", heard)
-        self.assertIn("no TLS with the peer", self.cluster.proxy.log.read_text())
+        self.assertIn("certificate verify failed", self.cluster.proxy.log.read_text())
 
     def test_processes_are_restarted_with_it_one_by_one(self):
         """Those that have it not yet are let in by none that has it, and encrypt with it when they call."""
@@ -266,13 +271,12 @@ class SwitchTests(JoinTestCase):
         self.assertGreater(wire.packets, 50)
         self.assertIn(b"POST /ringfort/v1/join", wire.bytes)
         identity = json.loads((self.nodes[0].data / "cluster.json").read_text())
-        users = json.loads((self.nodes[0].data / "users.json").read_text())
-        known = [identity["key"], identity["hash_prefix"], identity["hash_suffix"]]
-        known += [bytes.fromhex(identity["key"])]
-        key = re.search(r"ST_KEY=(\S+)", (self.nodes[0].data / "credentials.env").read_text()).group(1)
+        users = re.findall(rb"\S{30,}", (self.nodes[0].data / "users.json").read_bytes())
+        key = re.search(rb"ST_KEY=(\S+)", (self.nodes[0].data / "credentials.env").read_bytes()).group(1)
+        known = [identity[name].encode() for name in ("key", "hash_prefix", "hash_suffix")]
         self.assertTrue(users)
-        for secret in (*known, key):
-            self.assertNotIn(secret if isinstance(secret, bytes) else secret.encode(), wire.bytes)
+        for secret in (*known, bytes.fromhex(identity["key"]), *users, key):
+            self.assertNotIn(secret, wire.bytes)
         self.objects_everywhere("joined")
 
     def test_a_new_store_is_encrypted_from_the_beginning(self):
