@@ -41,6 +41,7 @@ let package = Package(
     targets: [
         // Libraries of the system
         systemLibrary("CCrypto", "libcrypto", "libssl-dev"),
+        systemLibrary("CSSL", "libssl", "libssl-dev"),
         systemLibrary("CISAL", "libisal", "libisal-dev"),
         systemLibrary("CZlib", "zlib", "zlib1g-dev"),
         .target(name: "CKernel", path: "Sources/CSystem/CKernel"),
@@ -51,7 +52,7 @@ let package = Package(
         target("Daemon", "Base/Daemon", ["CKernel", logging]),
 
         // Floor 1
-        target("StorageWire", "StorageWire", ["Ring", "CCrypto", "CISAL", nioCore, nioPosix, logging]),
+        target("StorageWire", "StorageWire", ["Ring", "CCrypto", "CSSL", "CISAL", nioCore, nioPosix, logging]),
         target("DeviceLog", "DeviceLog", ["Ring", "CISAL", "CKernel", nioCore, logging]),
         target("HTTPServer", "HTTPServer", [nioCore, nioPosix, logging]),
 

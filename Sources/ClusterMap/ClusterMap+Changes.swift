@@ -64,6 +64,9 @@ extension ClusterMap {
                 throw MapRefusal("the rings have changed since their data was found where it belongs")
             }
             previous = nil
+        case .encryptLinks(let isOn):
+            encryptsLinks = isOn
+            return false
         }
         return true
     }
@@ -218,7 +221,7 @@ extension ClusterMap {
     ///
     /// - Throws: `MapRefusal` when the three rings do not agree on their devices.
     package static func first(
-        clusterID: String, node: MapNode, builders: PerRing<RingBuilder>
+        clusterID: String, node: MapNode, builders: PerRing<RingBuilder>, encryptsLinks: Bool = false
     ) throws(MapRefusal) -> ClusterMap {
         var devices: [Int: MapDevice] = [:]
         for builder in builders.all {
@@ -237,7 +240,7 @@ extension ClusterMap {
         }
         var map = ClusterMap(
             version: 1, clusterID: clusterID, nodes: [node], devices: devices.values.sorted { $0.id < $1.id },
-            nextDevice: (devices.keys.max() ?? -1) + 1, builders: builders)
+            nextDevice: (devices.keys.max() ?? -1) + 1, builders: builders, encryptsLinks: encryptsLinks)
         try map.move(node.id, node.host, node.storagePort, node.apiPort)
         return map
     }

@@ -88,7 +88,8 @@ extension ClusterMap {
         self.init(
             version: UInt64(version), clusterID: clusterID, nodes: nodes, devices: devices, nextDevice: nextDevice,
             builders: builders, previous: previous, usedTokens: used,
-            recentChanges: (json["recent_changes"]?.array ?? []).compactMap(\.string))
+            recentChanges: (json["recent_changes"]?.array ?? []).compactMap(\.string),
+            encryptsLinks: json["encryption"] == .bool(true))
     }
 
     private var metadata: JSONValue {
@@ -106,6 +107,7 @@ extension ClusterMap {
                         ])
                     })),
             JSONMember("recent_changes", .array(recentChanges.map { .string($0) })),
+            JSONMember("encryption", .bool(encryptsLinks)),
         ])
     }
 }

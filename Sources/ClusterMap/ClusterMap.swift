@@ -52,11 +52,13 @@ package struct ClusterMap: Sendable {
     package var usedTokens: [UsedToken]
     /// The ids of the newest changes, so that one whose outcome was not heard is not made twice.
     package var recentChanges: [String]
+    /// Whether links between the nodes have to be encrypted.
+    package var encryptsLinks: Bool
 
     package init(
         version: UInt64, clusterID: String, nodes: [MapNode], devices: [MapDevice], nextDevice: Int,
         builders: PerRing<RingBuilder>, previous: PerRing<Ring>? = nil, usedTokens: [UsedToken] = [],
-        recentChanges: [String] = []
+        recentChanges: [String] = [], encryptsLinks: Bool = false
     ) {
         self.version = version
         self.clusterID = clusterID
@@ -67,6 +69,7 @@ package struct ClusterMap: Sendable {
         self.previous = previous
         self.usedTokens = usedTokens
         self.recentChanges = recentChanges
+        self.encryptsLinks = encryptsLinks
     }
 
     /// The rings as they are now.

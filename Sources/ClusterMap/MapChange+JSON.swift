@@ -35,6 +35,7 @@ extension MapChange {
             return object("set-weight", [JSONMember("id", .integer(id)), JSONMember("weight", .number(weight))])
         case .rebalance(let settled): return object("rebalance", [JSONMember("settled", .bool(settled))])
         case .settle(let version): return object("settle", [JSONMember("version", .integer(Int(clamping: version)))])
+        case .encryptLinks(let isOn): return object("encrypt-links", [JSONMember("on", .bool(isOn))])
         }
     }
 
@@ -81,6 +82,9 @@ extension MapChange {
         case ("settle", _):
             guard let version = number("version"), version > 0 else { return nil }
             self = .settle(version: UInt64(version))
+        case ("encrypt-links", _):
+            guard case .bool(let isOn)? = json["on"] else { return nil }
+            self = .encryptLinks(isOn)
         default: return nil
         }
     }

@@ -23,6 +23,8 @@ package enum MapChange: Equatable, Sendable {
     /// As `rebalance(settled: true)`, if that version of the map is still the newest: it is for the rings of that version that all data was found
     /// where it belongs.
     case settle(version: UInt64)
+    /// Links between nodes have to be encrypted from now on, or need not be.
+    case encryptLinks(Bool)
 }
 
 /// A device that has no id yet.

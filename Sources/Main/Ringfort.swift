@@ -24,7 +24,8 @@ struct Ringfort: ParsableCommand {
         version: ProgramReport.own.text,
         subcommands: [
             UpCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, DeviceCommand.self,
-            StatusCommand.self, RebalanceCommand.self, WorkersCommand.self, VerifyCommand.self, UserCommand.self,
+            StatusCommand.self, EncryptionCommand.self, RebalanceCommand.self, WorkersCommand.self, VerifyCommand.self,
+            UserCommand.self,
             ObjectCommand.self,
             RingCommand.self,
             StorageCommand.self, ProxyCommand.self,

@@ -50,6 +50,28 @@ struct ClusterMapTests {
         #expect(read.version == 2)
     }
 
+    @Test func encryptionIsChangedAndKept() throws {
+        let map = try Self.pair()
+        #expect(!map.encryptsLinks)
+        let on = try map.applying(.encryptLinks(true), id: "on", now: 1_000_002)
+        #expect(on.map.encryptsLinks && on.moved.all == [0, 0, 0])
+        let read = try ClusterMap(decoding: on.map.encoded())
+        #expect(read.encryptsLinks && read.version == 3)
+        // Another change leaves it as it is.
+        let weighed = try read.applying(.setWeight(id: 1, weight: 5), id: "weight", now: 1_000_003)
+        #expect(weighed.map.encryptsLinks)
+        #expect(try !weighed.map.applying(.encryptLinks(false), id: "off", now: 1_000_004).map.encryptsLinks)
+    }
+
+    /// Maps of before there was encryption.
+    @Test func aMapThatDoesNotSayIsInTheClear() throws {
+        var bytes = try Self.pair().encoded()
+        let member = Array("\"encryption\"".utf8)
+        let start = try #require(bytes.indices.first { bytes[$0...].starts(with: member) })
+        bytes.replaceSubrange(start..<start + member.count, with: Array("\"encryptiom\"".utf8))
+        #expect(try !ClusterMap(decoding: bytes).encryptsLinks)
+    }
+
     @Test func damagedMapsAreRefused() throws {
         let bytes = try Self.pair().encoded()
         for cut in stride(from: 0, to: bytes.count, by: 97) {
@@ -194,6 +216,7 @@ struct ClusterMapTests {
             .removeNode(name: "bb", force: true), .addDevice(node: "bb", device), .drainDevice(id: 1),
             .removeDevice(id: 1, force: false), .replaceDevice(id: 1, path: "/x"), .setWeight(id: 1, weight: 3),
             .rebalance(settled: true), .rebalance(settled: false), .settle(version: 7),
+            .encryptLinks(true), .encryptLinks(false),
         ]
         for change in changes {
             #expect(MapChange(json: try JSONValue(parsing: change.json.encoded)) == change)

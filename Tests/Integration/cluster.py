@@ -14,7 +14,9 @@ PART_POWER = 8
 class Cluster:
     """Storage processes with one device each, and proxies."""
 
-    def __init__(self, nodes=3, replicate_every=30, proxies=1):
+    def __init__(self, nodes=3, replicate_every=30, proxies=1, options=()):
+        # Of every process.
+        self.options = options
         self.replicate_every = replicate_every
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="ringfort-cluster-"))
         self.shared = self.scratch / "cluster"
@@ -37,6 +39,7 @@ class Cluster:
             self.ports[number],
             "--replicate-every",
             self.replicate_every,
+            *self.options,
         ]
         return Process(arguments, self.scratch, f"storage{number}")
 
@@ -44,7 +47,7 @@ class Cluster:
         port = free_port()
         # One process owns a directory: each further proxy has a copy, as on a machine of its own.
         data = self.shared if number == 0 else self.scratch / f"cluster{number}"
-        arguments = ["proxy", "--data", data, "--listen", "127.0.0.1", "--port", port]
+        arguments = ["proxy", "--data", data, "--listen", "127.0.0.1", "--port", port, *self.options]
         process = Process(arguments, self.scratch, f"proxy{number}")
         process.port, process.data = port, data
         return process

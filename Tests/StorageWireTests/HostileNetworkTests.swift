@@ -4,32 +4,34 @@ import StorageWire
 import Synchronization
 import Testing
 
-/// Strangers, and a network that loses, flips and holds up bytes.
+/// Strangers, and a network that loses, flips and holds up bytes, of links in the clear and of encrypted ones.
 @Suite(.timeLimit(.minutes(1)))
 struct HostileNetworkTests {
+    private static let both = [LinkEncryption.never, .required]
+
     /// A server, and a node that reaches it through a relay.
     private func with(
-        _ limits: WireLimits, serverLimits: WireLimits? = nil,
+        _ limits: WireLimits, serverLimits: WireLimits? = nil, _ encryption: LinkEncryption,
         _ body: (RemoteNode, Relay, Loopback) async throws -> Void
     ) async throws {
         let loopback = try await Loopback(limits: limits, serverLimits: serverLimits, threads: 2)
         let relay = try await Relay.start(to: loopback.server.port, group: loopback.group)
         let node = RemoteNode(
             host: "127.0.0.1", port: relay.port, group: loopback.group, credentials: Fixture.credentials(),
-            limits: limits, logger: Fixture.silent)
+            encryption: encryption, limits: limits, logger: Fixture.silent)
         try await body(node, relay, loopback)
         try await node.close().get()
         try await relay.stop()
         try await loopback.stop()
     }
 
-    @Test(arguments: UInt64(0)..<20)
-    func aFlippedBitBreaksTheConnectionAndNeverGetsThrough(seed: UInt64) async throws {
+    @Test(arguments: UInt64(0)..<20, both)
+    func aFlippedBitBreaksTheConnectionAndNeverGetsThrough(seed: UInt64, _ encryption: LinkEncryption) async throws {
         var random = SeededGenerator(seed: seed)
         let bit = Int(random.next() % 80_000)
         var limits = WireLimits()
         limits.pingInterval = .milliseconds(100)
-        try await with(limits) { node, relay, loopback in
+        try await with(limits, encryption) { node, relay, loopback in
             let loop = loopback.loop
             guard case .status = await node.ask(.status, on: loop) else { throw Unexpected(.absent) }
             relay.fault.withLock { $0.flippedBit = bit }
@@ -47,10 +49,11 @@ struct HostileNetworkTests {
         }
     }
 
-    @Test func aSilentPeerIsGivenUp() async throws {
+    @Test(arguments: both)
+    func aSilentPeerIsGivenUp(_ encryption: LinkEncryption) async throws {
         var limits = WireLimits()
         limits.pingInterval = .milliseconds(40)
-        try await with(limits) { node, relay, loopback in
+        try await with(limits, encryption) { node, relay, loopback in
             let loop = loopback.loop
             guard case .status = await node.ask(.status, on: loop) else { throw Unexpected(.absent) }
             // Pings keep an idle connection.
@@ -62,10 +65,11 @@ struct HostileNetworkTests {
     }
 
     /// Long before a deadline, however slow the calls are that it answers.
-    @Test func aPeerThatFallsSilentIsDownUntilItIsBack() async throws {
+    @Test(arguments: both)
+    func aPeerThatFallsSilentIsDownUntilItIsBack(_ encryption: LinkEncryption) async throws {
         var limits = WireLimits()
         limits.silence = .milliseconds(300)
-        try await with(limits) { node, relay, loopback in
+        try await with(limits, encryption) { node, relay, loopback in
             let loop = loopback.loop
             guard case .notEmpty = await node.ask(Fixture.slow(700), on: loop) else { throw Unexpected(.absent) }
             relay.fault.withLock { $0.isSilent = true }
@@ -83,8 +87,9 @@ struct HostileNetworkTests {
         }
     }
 
-    @Test func aServerStopsReadingFromAPeerThatTakesNothing() async throws {
-        try await with(WireLimits()) { node, relay, loopback in
+    @Test(arguments: both)
+    func aServerStopsReadingFromAPeerThatTakesNothing(_ encryption: LinkEncryption) async throws {
+        try await with(WireLimits(), encryption) { node, relay, loopback in
             let loop = loopback.loop
             guard case .status = await node.ask(.status, on: loop) else { throw Unexpected(.absent) }
             relay.fault.withLock { $0.isJammed = true }
@@ -96,10 +101,11 @@ struct HostileNetworkTests {
         }
     }
 
-    @Test func aServerBreaksWithAPeerThatLetsTooMuchWait() async throws {
+    @Test(arguments: both)
+    func aServerBreaksWithAPeerThatLetsTooMuchWait(_ encryption: LinkEncryption) async throws {
         var limits = WireLimits()
         limits.maximumOutput = 8 << 20
-        try await with(WireLimits(), serverLimits: limits) { node, relay, loopback in
+        try await with(WireLimits(), serverLimits: limits, encryption) { node, relay, loopback in
             let loop = loopback.loop
             let upload = TestCall(node, Fixture.openUpload, within: .seconds(30), on: loop)
             _ = await upload.reply()
@@ -144,7 +150,7 @@ struct HostileNetworkTests {
 
     @Test(arguments: [
         Array("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".utf8), [UInt8](repeating: 0, count: 4000),
-        [],
+        [], [0x16, 3, 1, 0, 200] + [UInt8](repeating: 1, count: 200), [UInt8](repeating: 0x16, count: 4000),
     ])
     func aStrangerHearsNothingAndIsClosed(_ says: [UInt8]) async throws {
         var limits = WireLimits()
@@ -152,7 +158,8 @@ struct HostileNetworkTests {
         let loopback = try await Loopback(limits: limits)
         let stranger = try await stranger(loopback.server.port, loopback.group, says: says)
         await stranger.closed()
-        #expect(stranger.byteCount.withLock { $0 } == 0)
+        // An alert, to one that begins as TLS does.
+        #expect(stranger.byteCount.withLock { $0 } <= (says.first == 0x16 ? 7 : 0))
         #expect(loopback.handler.record.withLock { $0.requests } == 0)
         try await loopback.stop()
     }

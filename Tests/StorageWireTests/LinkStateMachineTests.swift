@@ -14,6 +14,18 @@ struct LinkStateMachineTests {
         #expect(Self.call(&link) == .connectAndSend)
     }
 
+    @Test func afterAReplacementTheNextCallConnects() {
+        var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .seconds(3))
+        link.replaced()
+        #expect(Self.call(&link) == .connectAndSend)
+        // One that does not stand is not replaced.
+        link.replaced()
+        #expect(Self.call(&link) == .send)
+        link.established()
+        link.replaced()
+        #expect(Self.call(&link) == .connectAndSend)
+    }
+
     @Test func aPeerThatIsDownIsProbedEverMoreSeldom() {
         var link = LinkStateMachine(firstProbe: .milliseconds(100), longestProbe: .milliseconds(350))
         _ = link.call()

@@ -5,19 +5,23 @@ import StorageWire
 import Synchronization
 import Testing
 
-/// What holds for a node in process and for one over TCP alike.
+/// What holds for a node in process and for one over TCP alike, encrypted or not.
 @Suite(.timeLimit(.minutes(1)))
 struct NodeTests {
     enum Way: CaseIterable {
         case inProcess
         case overTCP
+        case encrypted
     }
 
     private func with(_ way: Way, _ body: (any StorageNode, Loopback) async throws -> Void) async throws {
-        let loopback = try await Loopback()
+        let encryption: LinkEncryption = way == .encrypted ? .required : .never
+        let loopback = try await Loopback(encryption: encryption)
         switch way {
         case .inProcess: try await body(LocalNode(handler: loopback.handler), loopback)
-        case .overTCP: try await body(loopback.node, loopback)
+        case .overTCP, .encrypted:
+            try await body(loopback.node, loopback)
+            #expect(loopback.server.connections == (1, way == .encrypted ? 1 : 0))
         }
         try await loopback.stop()
     }

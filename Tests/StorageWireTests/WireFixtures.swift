@@ -122,16 +122,17 @@ final class Loopback: Sendable {
     init(
         limits: WireLimits = WireLimits(), serverLimits: WireLimits? = nil,
         credentials: WireCredentials = Fixture.credentials(),
-        clientCredentials: WireCredentials? = nil, threads: Int = 1
+        clientCredentials: WireCredentials? = nil, encryption: LinkEncryption = .whenAsked,
+        requiresEncryption: Bool = false, threads: Int = 1, logger: Logger = Fixture.silent
     ) async throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         server = try await StorageServer.start(
             host: "127.0.0.1", port: 0, group: group, handler: handler, credentials: credentials,
-            limits: serverLimits ?? limits, logger: Fixture.silent
+            requiresEncryption: requiresEncryption, limits: serverLimits ?? limits, logger: logger
         ).get()
         node = RemoteNode(
             host: "127.0.0.1", port: server.port, group: group, credentials: clientCredentials ?? credentials,
-            limits: limits, logger: Fixture.silent)
+            encryption: encryption, limits: limits, logger: logger)
     }
 
     func stop() async throws {

@@ -14,9 +14,11 @@ FLOORS = [
     # Row, figure, unit, what is promised, and whether the figure keeps it.
     ("4 KiB PUT, 3 storage processes and 2 proxies", "put", "/s", None),
     ("- of all in one process", "put_ratio", "", 0.6),
+    ("- encrypted, of that", "put_encrypted_ratio", "", None),
     ("- with one storage process killed, of that", "put_killed_ratio", "", 0.8),
     ("4 KiB GET, 3 storage processes and 2 proxies", "get", "/s", None),
     ("- of all in one process", "get_ratio", "", 0.6),
+    ("- encrypted, of that", "get_encrypted_ratio", "", None),
     ("- with one storage process killed, of that", "get_killed_ratio", "", 0.8),
     ("objects of an emptied device restored", "restored", "/s", 20_000),
     ("finding 1,000 differences", "found_seconds", "s", -2),

@@ -27,7 +27,7 @@ struct DeviceTable {
     /// - Parameter except: the address that this process itself serves.
     func connect(
         except local: (ip: String, port: Int, node: LocalNode)?, group: any EventLoopGroup,
-        credentials: WireCredentials, logger: Logger
+        credentials: WireCredentials, encryption: LinkEncryption, logger: Logger
     ) -> Connected {
         var connected = Connected()
         var byAddress: [String: any StorageNode] = [:]
@@ -39,7 +39,8 @@ struct DeviceTable {
                 node = known
             } else {
                 let remote = RemoteNode(
-                    host: device.ip, port: device.port, group: group, credentials: credentials, logger: logger)
+                    host: device.ip, port: device.port, group: group, credentials: credentials,
+                    encryption: encryption, logger: logger)
                 connected.remote.append(remote)
                 byAddress[address] = remote
                 node = remote

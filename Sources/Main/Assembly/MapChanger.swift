@@ -93,7 +93,8 @@ struct MapChanger {
                     : "node \(other.name) is known as \(other.host), which only its own machine can reach: restart it "
                         + "with --listen or --advertise and an address that others can reach")
         }
-        let remote = service.remote(node.host, node.storagePort)
+        let remote = service.remote(
+            node.host, node.storagePort, LinkEncryption(isOn: service.map?.encryptsLinks ?? false))
         defer { _ = remote.close() }
         let answer = try Replies(service).one(remote, .readMap(newerThan: .max))
         let standing: MapStanding?

@@ -286,8 +286,9 @@ final class MapService: Sendable {
         return true
     }
 
-    /// Makes connections to new nodes, lets go of those to removed ones.
+    /// Makes connections to new nodes, lets go of those to removed ones, and has all encrypt as the map says.
     private func connect(_ map: ClusterMap) {
+        let encryption = LinkEncryption(isOn: map.encryptsLinks)
         let gone: [RemoteNode] = state.withLock { state in
             var peers: [String: Peer] = [:]
             for node in map.nodes where node.id != nodeID {
@@ -297,7 +298,8 @@ final class MapService: Sendable {
                     ? known
                     : Peer(
                         host: node.host, port: node.storagePort,
-                        remote: remote(node.host, node.storagePort))
+                        remote: remote(node.host, node.storagePort, encryption))
+                peers[node.id]?.remote.use(encryption)
             }
             let gone = state.peers.filter { peers[$0.key]?.remote !== $0.value.remote }.map(\.value.remote)
             state.peers = peers
@@ -307,8 +309,9 @@ final class MapService: Sendable {
     }
 
     /// A node that is reached there.
-    func remote(_ host: String, _ port: Int) -> RemoteNode {
-        RemoteNode(host: host, port: port, group: group, credentials: credentials, logger: logger)
+    func remote(_ host: String, _ port: Int, _ encryption: LinkEncryption) -> RemoteNode {
+        RemoteNode(
+            host: host, port: port, group: group, credentials: credentials, encryption: encryption, logger: logger)
     }
 
     // MARK: Spreading

@@ -46,10 +46,11 @@ final class Member: Sendable {
             logger: process.logger)
         let door = MemberDoor(map: map)
         self.door = door
+        let requiresEncryption = map.map?.encryptsLinks ?? false
         func listen(port: Int) throws -> StorageServer {
             try StorageServer.start(
                 host: places.listen, port: port, group: process.group, handler: door, credentials: credentials,
-                logger: process.logger
+                requiresEncryption: requiresEncryption, logger: process.logger
             ).wait()
         }
         do {
@@ -102,6 +103,8 @@ final class Member: Sendable {
         let metrics = DeviceMetrics()
         try metrics.register(storage.handler, on: process.registry)
         try storage.register(on: process.registry)
+        try LinkMetrics.register(listener, on: process.registry)
+        listener.require(encryption: map.encryptsLinks)
         followed.withLock { $0 = map.version }
         var proxy: ProxyAssembly?
         if node.role.hasAPI {
@@ -135,6 +138,7 @@ final class Member: Sendable {
     }
 
     private func follow(_ map: ClusterMap, _ running: Running, local: LocalNode, registry: MetricsRegistry) {
+        listener.require(encryption: map.encryptsLinks)
         let rings = ClusterRings(map: map, hasher: identity.hasher)
         do {
             try running.storage.serve(localDevices(map))

@@ -40,10 +40,12 @@ struct NodeFile {
 final class NodeClient {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let credentials: WireCredentials
+    private let encryption: LinkEncryption
     private var nodes: [String: RemoteNode] = [:]
 
-    init(identity: ClusterIdentity) throws {
+    init(identity: ClusterIdentity, encryption: LinkEncryption = .whenAsked) throws {
         credentials = try identity.wireCredentials()
+        self.encryption = encryption
     }
 
     static let timeout = TimeAmount.seconds(5)
@@ -65,7 +67,7 @@ final class NodeClient {
         let node =
             nodes[address]
             ?? RemoteNode(
-                host: host, port: port, group: group, credentials: credentials,
+                host: host, port: port, group: group, credentials: credentials, encryption: encryption,
                 logger: Logger(label: "client") { _ in SwiftLogNoOpLogHandler() })
         nodes[address] = node
         let eventLoop = group.next()

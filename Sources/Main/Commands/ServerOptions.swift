@@ -2,6 +2,7 @@ import ArgumentParser
 import NIOCore
 import Daemon
 import Logging
+import StorageWire
 
 /// Options of everything that listens.
 struct ServerOptions: ParsableArguments {
@@ -41,6 +42,19 @@ extension LogFormat: ExpressibleByArgument {}
 /// A port number, refused at the door when it is none.
 func checkPort(_ port: Int, _ name: String) throws {
     guard (0...65_535).contains(port) else { throw ValidationError("\(name) is a number from 0 to 65535, not \(port)") }
+}
+
+/// Of processes without a cluster map, which can't be told while they run.
+struct EncryptionOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "Encrypt the links to and from other nodes, and turn away peers that don't.",
+            discussion: """
+                Without it, links are encrypted with nodes that want it. So processes can be restarted with it one by one.
+                """))
+    var encrypt = false
+
+    var encryption: LinkEncryption { LinkEncryption(isOn: encrypt) }
 }
 
 /// What every process with devices takes.

@@ -78,7 +78,8 @@ struct StatusCommand: ParsableCommand {
 
     private func show(_ map: ClusterMap, _ nodes: [NodeView], process: Int) {
         if options.json { return showJSON(map, nodes, process: process) }
-        print("Cluster map version \(map.version)\n")
+        let links = map.encryptsLinks ? "encrypted" : "in the clear"
+        print("Cluster map version \(map.version), links between nodes \(links)\n")
         print("NODE                 ROLE     ADDRESS                STATE      MAP    CLOCK            PROGRAM")
         for view in nodes {
             let node = view.node
@@ -130,6 +131,7 @@ struct StatusCommand: ParsableCommand {
             JSONMember("resident_bytes", .integer(Int(usage.residentBytes))),
             JSONMember("anonymous_bytes", .integer(Int(usage.anonymousBytes))),
             JSONMember("map_version", .integer(Int(map.version))),
+            JSONMember("encryption", .string(map.encryptsLinks ? "on" : "off")),
             JSONMember("nodes", .array(nodes.map(\.json))),
             JSONMember("devices", .array(devices)),
             JSONMember("warnings", .array(warnings(nodes).map { .string($0) })),

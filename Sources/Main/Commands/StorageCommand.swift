@@ -28,6 +28,7 @@ struct StorageCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var replication: ReplicationOptions
+    @OptionGroup var links: EncryptionOptions
 
     @Option(help: "The port for other nodes, as in the rings.")
     var port = 6200
@@ -59,13 +60,13 @@ struct StorageCommand: ParsableCommand {
             isFounding: devices.allSatisfy(\.isEmpty), logger: process.logger)
         let remote = table.connect(
             except: (server.listen, port, LocalNode(handler: storage.handler)), group: process.group,
-            credentials: credentials, logger: process.logger)
+            credentials: credentials, encryption: links.encryption, logger: process.logger)
         nodes.set(remote.byDevice)
         let listener: StorageServer
         do {
             listener = try StorageServer.start(
                 host: server.listen, port: port, group: process.group, handler: storage.handler,
-                credentials: credentials, logger: process.logger
+                credentials: credentials, requiresEncryption: links.encrypt, logger: process.logger
             ).wait()
         } catch {
             throw CommandError("can't listen on \(server.listen):\(port): \(error)")
@@ -98,6 +99,7 @@ struct ProxyCommand: ParsableCommand {
     var data: String
 
     @OptionGroup var server: ServerOptions
+    @OptionGroup var links: EncryptionOptions
 
     @Option(help: "The port for clients.")
     var port = 8080
@@ -113,7 +115,8 @@ struct ProxyCommand: ParsableCommand {
             container: try directory.ring("container"), object: try directory.ring("object"))
         let nodes = NodeTable()
         let remote = DeviceTable(rings).connect(
-            except: nil, group: process.group, credentials: try identity.wireCredentials(), logger: process.logger)
+            except: nil, group: process.group, credentials: try identity.wireCredentials(),
+            encryption: links.encryption, logger: process.logger)
         nodes.set(remote.byDevice)
         let proxy = try ProxyAssembly(
             directory: directory, identity: identity, rings: rings, nodes: nodes, listen: server.listen, port: port,

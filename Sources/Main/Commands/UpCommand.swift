@@ -43,6 +43,12 @@ struct UpCommand: ParsableCommand {
     @Option(help: "How many copies a new store keeps (3).")
     var replicas: Int?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Encrypt the links between the nodes of a new store.",
+            discussion: "Of one that is there, `ringfort encryption` changes that."))
+    var encrypt = false
+
     @Option(help: "The name of the node in a new store (that of the machine).")
     var name: String?
 
@@ -85,7 +91,8 @@ struct UpCommand: ParsableCommand {
             object: try builder("object", in: directory))
         do {
             try member.map.found(
-                try ClusterMap.first(clusterID: member.identity.clusterID, node: node, builders: builders))
+                try ClusterMap.first(
+                    clusterID: member.identity.clusterID, node: node, builders: builders, encryptsLinks: encrypt))
         } catch { throw CommandError("the rings in \(data) can't become a cluster's: \(error)") }
     }
 
@@ -107,6 +114,11 @@ struct UpCommand: ParsableCommand {
     /// What a store was made with stays; asking for something else is a mistake that should be heard.
     private func checkShape(_ member: Member) throws {
         guard let map = member.map.map else { return }
+        guard !encrypt || map.encryptsLinks else {
+            throw CommandError(
+                "the links of this store are not encrypted: start it without --encrypt, and then "
+                    + "`ringfort encryption on --data \(data)`")
+        }
         let present = map.devices(of: member.map.nodeID).count
         if let devices, devices != present {
             throw CommandError(

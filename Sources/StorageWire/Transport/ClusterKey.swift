@@ -34,8 +34,10 @@ package struct ClusterKey: Sendable, CustomStringConvertible, CustomReflectable 
 
 /// By what the nodes of one cluster know each other.
 package struct WireCredentials: Sendable {
-    package var clusterId: [UInt8]
-    package var key: ClusterKey
+    package let clusterId: [UInt8]
+    package let key: ClusterKey
+    /// For links that are encrypted.
+    let tls: TLSContext
     /// Gives so many bytes that nobody can foresee, for nonces.
     package var random: @Sendable (Int) -> [UInt8]
 
@@ -47,6 +49,7 @@ package struct WireCredentials: Sendable {
         precondition((1...Self.maximumClusterId).contains(clusterId.count), "a cluster id has 1 to 64 bytes")
         self.clusterId = clusterId
         self.key = key
+        tls = TLSContext(clusterId: clusterId, key: key)
         self.random = random
     }
 

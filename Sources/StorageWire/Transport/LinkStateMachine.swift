@@ -69,6 +69,11 @@ struct LinkStateMachine {
         }
     }
 
+    /// The connection that stands takes no new calls: the next call makes another.
+    mutating func replaced() {
+        if state == .ready { state = .idle }
+    }
+
     /// The time has come to try again.
     ///
     /// - Returns: whether to connect.

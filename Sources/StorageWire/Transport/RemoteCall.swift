@@ -2,7 +2,8 @@ import NIOCore
 
 /// A call over a link. On its link's loop only.
 final class RemoteCall: StorageCall {
-    let link: RemoteLink
+    /// `nil` for one that failed at once.
+    let connection: ClientConnection?
     let tag: Int
     /// What every message of the call has for its answer.
     let allowance: TimeAmount
@@ -21,10 +22,10 @@ final class RemoteCall: StorageCall {
     var outcome: StorageFailure?
 
     init(
-        link: RemoteLink, request: StorageRequest, deadline: NIODeadline, now: NIODeadline,
+        connection: ClientConnection?, request: StorageRequest, deadline: NIODeadline, now: NIODeadline,
         receiver: any CallReceiver, tag: Int
     ) {
-        self.link = link
+        self.connection = connection
         self.tag = tag
         self.deadline = deadline
         self.receiver = receiver
@@ -32,9 +33,15 @@ final class RemoteCall: StorageCall {
         mayContinue = request.mayContinue
     }
 
-    func send(_ request: StorageRequest) { link.send(request, on: self) }
+    func send(_ request: StorageRequest) {
+        unanswered += 1
+        if let outcome { finish(outcome) } else { connection?.send(request, on: self) }
+    }
 
-    func end() { link.end(self) }
+    func end() {
+        receiver = nil
+        if outcome == nil { connection?.end(self) }
+    }
 
     /// Milliseconds that are left, rounded up, as a frame says it.
     func remaining(at now: NIODeadline) -> UInt32 {

@@ -13,10 +13,12 @@ package final class RemoteNode: StorageNode {
     ///   - group: the loops on which calls are made.
     package init(
         host: String, port: Int, group: any EventLoopGroup, credentials: WireCredentials,
-        limits: WireLimits = WireLimits(), logger: Logger
+        encryption: LinkEncryption = .whenAsked, limits: WireLimits = WireLimits(), logger: Logger
     ) {
         let peer = RemoteLink.Peer(host: host, port: port, credentials: credentials, limits: limits)
-        links = group.makeIterator().map { RemoteLink(peer: peer, eventLoop: $0, logger: logger) }
+        links = group.makeIterator().map {
+            RemoteLink(peer: peer, encryption: encryption, eventLoop: $0, logger: logger)
+        }
     }
 
     @discardableResult
@@ -28,6 +30,11 @@ package final class RemoteNode: StorageNode {
             return link.call(request, deadline: deadline, receiver: receiver, tag: tag)
         }
         preconditionFailure("a call is made on a loop of the node's group")
+    }
+
+    /// Goes over to connections of that kind, without a call that fails for it.
+    package func use(_ encryption: LinkEncryption) {
+        for link in links { link.eventLoop.execute { link.use(encryption) } }
     }
 
     /// Breaks all connections; calls under way and to come fail. To be called before the loops are shut down.

@@ -7,16 +7,23 @@ final class ServerConnection: WireConnectionOwner {
     private let limits: WireLimits
     private let logger: Logger
     private let recognised: () -> Void
+    private let refused: (String) -> Void
     private var calls: CallTable<RemoteServerCall>
     private var connection: WireConnection?
     private var isDraining = false
 
-    /// - Parameter recognised: heard when the peer has proved itself.
-    init(handler: any StorageHandler, limits: WireLimits, logger: Logger, recognised: @escaping () -> Void) {
+    /// - Parameters:
+    ///   - recognised: heard when the peer has proved itself.
+    ///   - refused: hears why the peer is none of ours.
+    init(
+        handler: any StorageHandler, limits: WireLimits, logger: Logger, recognised: @escaping () -> Void,
+        refused: @escaping (String) -> Void
+    ) {
         self.handler = handler
         self.limits = limits
         self.logger = logger
         self.recognised = recognised
+        self.refused = refused
         calls = CallTable(limit: limits.maximumCalls, allocatesIds: false)
     }
 
@@ -110,6 +117,7 @@ final class ServerConnection: WireConnectionOwner {
 
     func connectionClosed(_ connection: WireConnection, reason: WireError) {
         self.connection = nil
+        if case .refused(let words) = reason { refused(words) }
         logger.debug("connection of storage node ended", metadata: ["reason": "\(reason)"])
         let broken = calls.calls
         calls = CallTable(limit: limits.maximumCalls, allocatesIds: false)

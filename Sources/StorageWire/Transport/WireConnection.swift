@@ -30,12 +30,14 @@ final class WireConnection: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var handshake: Handshake
     private var decoder = FrameDecoder(maximumPayload: Frame.maximumHandshakePayload)
-    private var output = FrameOutput()
+    private var output: FrameOutput
     private var reason: WireError?
     private var timer: Scheduled<Void>?
     private(set) var isEstablished = false
     /// What both ends speak; nil until the peer has proved itself.
     var version: WireVersion? { isEstablished ? handshake.version : nil }
+    /// The peer took the connection and ended it before anything was said against it here: it does not want one like this.
+    private(set) var isTurnedAway = false
     private var isReading = false
     private var isPaused = false
     private var isFlushScheduled = false
@@ -45,14 +47,16 @@ final class WireConnection: ChannelInboundHandler {
     private var signsSeen: UInt = 0
     private var silentIntervals = 0
 
+    /// - Parameter output: what is to be sent once the peer has proved itself.
     init(
         role: Handshake.Role, credentials: WireCredentials, limits: WireLimits, owner: any WireConnectionOwner,
-        eventLoop: any EventLoop
+        eventLoop: any EventLoop, output: FrameOutput = FrameOutput()
     ) {
         self.role = role
         self.limits = limits
         self.owner = owner
         self.eventLoop = eventLoop
+        self.output = output
         handshake = Handshake(role: role, credentials: credentials, versions: limits.versions)
     }
 
@@ -175,6 +179,11 @@ final class WireConnection: ChannelInboundHandler {
     func channelActive(context: ChannelHandlerContext) { begin() }
 
     private func begin() {
+        // It was given up before it was there.
+        guard reason == nil else {
+            context?.close(promise: nil)
+            return
+        }
         guard timer == nil else { return }
         timer = after(role == .client ? limits.connectTimeout : limits.handshakeTimeout) {
             $0.close(.refused("no handshake in time"))
@@ -266,8 +275,25 @@ final class WireConnection: ChannelInboundHandler {
         if let context { context.close(promise: nil) } else { closed() }
     }
 
+    /// Gives up a connection that does not stand, for another one. The owner hears no more of it.
+    ///
+    /// - Returns: what waits to be sent.
+    func surrender() -> FrameOutput {
+        let waiting = output
+        owner = nil
+        close(.unreachable("another connection takes its place"))
+        return waiting
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? WireError { return close(error) }
+        noteTurnedAway()
         close(.unreachable("\(error)"))
+    }
+
+    private func noteTurnedAway() {
+        // The timer runs once the connection is there.
+        if !isEstablished, reason == nil, timer != nil { isTurnedAway = true }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -280,12 +306,13 @@ final class WireConnection: ChannelInboundHandler {
     }
 
     private func closed() {
+        noteTurnedAway()
         timer?.cancel()
         let reason = self.reason ?? .unreachable(isEstablished ? "peer closed" : "peer closed during the handshake")
         self.reason = reason
-        output = FrameOutput()
-        guard let owner else { return }
+        let owner = self.owner
         self.owner = nil
-        owner.connectionClosed(self, reason: reason)
+        owner?.connectionClosed(self, reason: reason)
+        output = FrameOutput()
     }
 }

@@ -29,6 +29,10 @@ package struct WireLimits: Sendable {
     /// A peer that could not be reached is probed after this time, then after twice as long each time, until `longestProbe`.
     package var firstProbe = TimeAmount.milliseconds(100)
     package var longestProbe = TimeAmount.seconds(3)
+    /// When links are to be encrypted from now on, those in the clear take calls for so long: their peers may have to hear of it first.
+    package var clearGrace = TimeAmount.seconds(30)
+    /// After that, they end with their calls, and at the latest after this time.
+    package var clearLimit = TimeAmount.hours(1)
 
     package init() {}
 
