@@ -222,19 +222,14 @@ package final class AccountReaper: @unchecked Sendable {
         // Two above: the account may have heard of it with a time that is one above (`AccountReporter`).
         let timestamp = Timestamp(rawValue: max(newest.rawValue + 2, row.timestamp.rawValue + 1))
         let promise = eventLoop.makePromise(of: Void.self)
-        let unlist = { [self] in
+        // Also when it is deleted already: that may be known to a minority only.
+        TableChanges.delete(loop, container, at: timestamp) { [self] outcome in
+            guard isStored(outcome, container) else { return promise.succeed() }
             TableChanges.list(loop, row.name, policy: row.policy, in: account, at: timestamp, deleted: true) {
                 [self] in
                 _ = isStored($0, account)
                 promise.succeed()
             }
-        }
-        if state.isLive {
-            TableChanges.delete(loop, container, at: timestamp) { [self] outcome in
-                if isStored(outcome, container) { unlist() } else { promise.succeed() }
-            }
-        } else {
-            unlist()
         }
         return promise.futureResult
     }
