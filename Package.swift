@@ -110,8 +110,9 @@ let package = Package(
         tests(
             "ProxyTests",
             [
-                "Proxy", "Access", "StorageWire", "DeviceLog", "ObjectServer", "ContainerServer", "HTTPServer", "Ring",
-                nioCore, nioPosix, logging,
+                "Proxy", "Access", "Daemon", "StorageWire", "DeviceLog", "ObjectServer", "ContainerServer",
+                "HTTPServer",
+                "Ring", nioCore, nioPosix, logging,
             ]),
     ],
     swiftLanguageModes: [.v6]

@@ -8,7 +8,7 @@ import Synchronization
 package final class ContainerServer: StorageHandler {
     private let open: Mutex<[UInt16: DeviceLog]>
     /// The open devices by their id in the rings.
-    var devices: [UInt16: DeviceLog] { open.withLock { $0 } }
+    package var devices: [UInt16: DeviceLog] { open.withLock { $0 } }
     let workers: NIOThreadPool
     let sinks: EventLoopSinks
     let logger: Logger
@@ -38,6 +38,7 @@ package final class ContainerServer: StorageHandler {
         case .putRow(let put): putRow(put, call: call)
         case .updateTable(let update): updateTable(update, call: call)
         case .deleteTable(let delete): deleteTable(delete, call: call)
+        case .deleteAccount(let delete): deleteAccount(delete, call: call)
         case .readTable(let table): if !isBehind(table, call: call) { readTable(table, call: call) }
         case .listTable(let list): if !isBehind(list.table, call: call) { listTable(list, call: call) }
         case .replication(.head(let table)): readTable(table, call: call)

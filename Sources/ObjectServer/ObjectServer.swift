@@ -57,7 +57,7 @@ package final class ObjectServer: StorageHandler {
         case .replication(.reclaim(let reclaim)): self.reclaim(reclaim, call: call)
         case .replication(.fetch(let fetch)): self.fetch(fetch, call: call)
         case .verifyObject(let address): verify(address, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
+        case .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap,
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list), .program:
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))

@@ -13,7 +13,7 @@ package struct TableHead: Equatable, Sendable {
     package var created: Timestamp
     /// The last PUT.
     package var put: Timestamp
-    /// The last DELETE; newer than `put` and no rows: the table is gone.
+    /// The last DELETE; newer than `put` and no rows: the container is gone. An account is, whatever it lists.
     package var deleted: Timestamp
     package var metadata: [Item]
 
@@ -32,6 +32,8 @@ package struct TableHead: Equatable, Sendable {
 
     package static let version: UInt8 = 1
     package static let maximumItems = 1024
+    /// So many seconds after its deletion an account may be made again, if nothing is left in it (OpenStack Swift's `reclaim_age`).
+    package static let accountRest: Int64 = 7 * 86_400
 
     package init(
         account: [UInt8], container: [UInt8], policy: UInt8, created: Timestamp, put: Timestamp,
@@ -46,8 +48,16 @@ package struct TableHead: Equatable, Sendable {
         self.metadata = metadata
     }
 
-    /// Whether the table exists, given the number of its rows: one that was deleted while a row was on its way lives on.
-    package func isLive(rows: Int64) -> Bool { put > deleted || rows > 0 }
+    /// Whether the table exists, given the number of its rows: a container that was deleted while a row was on its way lives on.
+    package func isLive(rows: Int64) -> Bool { put > deleted || rows > 0 && !isDeletedAccount }
+
+    /// An account that was deleted and not made again. What it lists is still to be removed.
+    package var isDeletedAccount: Bool { container.isEmpty && deleted > put }
+
+    /// Whether an account is deleted and can't be made again yet, given the number of its containers.
+    package func isRefused(rows: Int64, at now: Timestamp) -> Bool {
+        isDeletedAccount && (rows > 0 || now.seconds < deleted.seconds + Self.accountRest)
+    }
 
     /// The value of an item that is there.
     package func value(of name: StaticString) -> [UInt8]? {
@@ -91,6 +101,13 @@ package struct TableHead: Equatable, Sendable {
         put = max(put, other.put)
         deleted = max(deleted, other.deleted)
         for item in other.metadata { merge(item) }
+        forgetMetadataOfDeletedAccount()
+    }
+
+    /// An account's metadata ends with it, on replicas too that hear of the deletion late. Not a container's: it may live on.
+    private mutating func forgetMetadataOfDeletedAccount() {
+        guard container.isEmpty, deleted > .never else { return }
+        metadata.removeAll { $0.timestamp <= deleted }
     }
 
     /// The same for heads that say the same, in whatever order their items are.

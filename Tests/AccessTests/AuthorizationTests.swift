@@ -34,6 +34,10 @@ import Testing
     @Test func ownersDoNotManageTheirAccount() throws {
         #expect(try decide(.write, .account, owner, manages: true) == .forbidden)
         #expect(try decide(.write, .account, reseller, manages: true) == .allow(owner: true))
+        // Neither does an admin by the account's ACL.
+        let admin = #"{"admin":["other:u"]}"#
+        #expect(try decide(.write, .account, stranger, account: admin, manages: true) == .forbidden)
+        #expect(try decide(.write, .account, nil, account: admin, manages: true) == .unauthenticated)
     }
 
     @Test func foreignPrefixesAreRefused() throws {

@@ -23,7 +23,7 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 35
+    static let requestKinds = 36
     static let replyKinds = 33
 
     mutating func request(_ kind: Int) -> StorageRequest {
@@ -76,6 +76,7 @@ struct RandomMessages {
         case 28: .readMap(newerThan: integer())
         case 29: .changeMap(buffer(500))
         case 31: .program
+        case 35: .deleteAccount(DeleteAccount(table: table(), timestamp: timestamp(), account: bytes(256)))
         default: .replication(replication(kind))
         }
     }

@@ -92,6 +92,9 @@ struct WireVersionTests {
             }
         }
         #expect(StorageRequest.program.minimumVersion == .version3)
+        let account = TableAddress(device: 0, kind: .account, hash: PathHash(high: 1, low: 2))
+        let delete = DeleteAccount(table: account, timestamp: Timestamp(rawValue: 1), account: [])
+        #expect(StorageRequest.deleteAccount(delete).minimumVersion == .version3)
     }
 
     // MARK: What the serving side does not know

@@ -28,7 +28,7 @@ package enum Authorization: Sendable, Equatable {
     package struct Question {
         package var action: Action
         package var target: Target
-        /// PUT or DELETE of the account itself, which its owner may not do.
+        /// PUT or DELETE of the account itself, which neither its owner may do nor anybody by its ACL.
         package var managesAccount: Bool
         /// Storage account in the path (`AUTH_...`).
         package var account: [UInt8]
@@ -89,14 +89,14 @@ package enum Authorization: Sendable, Equatable {
         _ question: Question, identity: Identity?, accountACL: AccountACL?
     ) -> Authorization? {
         switch accountACL?.access(of: identity) {
-        case .admin:
+        case .admin where !question.managesAccount:
             return .allow(owner: true)
         case .readWrite where question.target != .account || question.action == .read:
             // Same as tempauth: read-write covers containers and objects, but of the account only GET and HEAD.
             return .allow(owner: false)
         case .readOnly where question.action == .read:
             return .allow(owner: false)
-        case .readWrite, .readOnly, nil:
+        case .admin, .readWrite, .readOnly, nil:
             return nil
         }
     }

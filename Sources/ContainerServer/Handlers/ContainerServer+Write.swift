@@ -48,6 +48,20 @@ extension ContainerServer {
     }
 }
 
+extension ContainerServer {
+    func deleteAccount(_ delete: DeleteAccount, call: ServerCall) {
+        guard delete.table.kind == .account else {
+            return call.reply(.failed(StorageFailure(.malformed, "not an account")))
+        }
+        guard let log = ownDevice(delete.table, call: call) else { return }
+        let change = TableChange(server: self, table: delete.table, call: call)
+        let write = Write.tableInfo(delete.table.key) { info, _ in
+            change.decide { () throws(WireError) in try TableTransition.delete(account: info, by: delete) }
+        }
+        log.submit(write, completion: change)
+    }
+}
+
 /// What becomes of a table's head: pure, so that replicas and tests agree.
 enum TableTransition {
     /// The new head, and whether the table was not live before.
@@ -66,6 +80,7 @@ enum TableTransition {
         }
         if !head.isLive(rows: rows) {
             guard update.creates else { return .refused(.absent) }
+            guard !head.isRefused(rows: rows, at: update.timestamp) else { return .refused(.tombstone(head.deleted)) }
             guard head.deleted < update.timestamp else { return .refused(.superseded(head.deleted)) }
             created = true
             head.created = update.timestamp
@@ -101,6 +116,22 @@ enum TableTransition {
         let newest = max(head.put, lastChange)
         guard newest < timestamp else { return .refused(.superseded(newest)) }
         head.deleted = timestamp
+        head.metadata = []
+        return .replaced(head, created: false)
+    }
+}
+
+extension TableTransition {
+    /// The deletion of an account, whose rows don't matter. The same delete once more changes nothing.
+    static func delete(account info: ByteBuffer?, by delete: DeleteAccount) throws(WireError) -> TableTransition {
+        var head: TableHead
+        if let info {
+            head = try TableHead(decoding: info)
+        } else {
+            head = TableHead(account: delete.account, container: [], policy: 0, created: .never, put: .never)
+        }
+        guard head.put < delete.timestamp else { return .refused(.superseded(head.put)) }
+        head.deleted = max(head.deleted, delete.timestamp)
         head.metadata = []
         return .replaced(head, created: false)
     }

@@ -1,3 +1,4 @@
+import Access
 import ClusterMap
 import ContainerServer
 import Daemon
@@ -24,6 +25,7 @@ final class StorageAssembly: Sendable {
     private let replicator: ObjectReplicator
     private let tableReplicator: TableReplicator
     private let expirer: Expirer
+    private let reaper: AccountReaper
     private let registry: WorkerRegistry
     private let auditor: Auditor
 
@@ -103,6 +105,8 @@ final class StorageAssembly: Sendable {
             now: { WallClock.system.seconds }, rings: { [0: rings.now.object] },
             rowTarget: { rings.now.rowTarget(of: $0, onDevice: $1) },
             replicas: { rings.now.replicas(of: $0, container: $1) })
+        reaper = try Self.reaper(
+            of: containers, rings, nodes, on: group.next(), workers: workers, replication, logger: logger)
         reporter = AccountReporter(server: containers, nodes: nodes, eventLoop: group.next(), logger: logger) {
             rings.now.accountTarget(of: $0, table: $1)
         }
@@ -120,6 +124,23 @@ final class StorageAssembly: Sendable {
             $0 = Replicators(objects: replicator, tables: tableReplicator)
         }
         registry.add(expirer.control)
+        registry.add(reaper.control)
+    }
+
+    private static func reaper(
+        of containers: ContainerServer, _ rings: CurrentRings, _ nodes: any NodeDirectory, on eventLoop: any EventLoop,
+        workers: NIOThreadPool, _ times: ReplicationTimes, logger: Logger
+    ) throws -> AccountReaper {
+        // Accounts of one page; few are deleted and not empty.
+        let limit = 64
+        return AccountReaper(
+            eventLoop: eventLoop, workers: workers, logger: logger, interval: times.interval,
+            delay: times.delayReaping,
+            timestamps: TimestampSource(tieBreak: try RandomBytes.makeUInt64()) { WallClock.system.ticks },
+            surroundings: AccountReaper.Surroundings(
+                devices: { Array(containers.devices.keys) },
+                deleted: { containers.deletedAccounts(on: $0, from: $1, limit: limit, eventLoop: eventLoop) },
+                cluster: { rings.now.cluster(nodes) }))
     }
 
     func register(on metrics: MetricsRegistry) throws {
@@ -137,6 +158,7 @@ final class StorageAssembly: Sendable {
         replicator.start()
         tableReplicator.start()
         expirer.start()
+        reaper.start()
         try auditor.start()
         return updater.start()
     }
@@ -146,6 +168,7 @@ final class StorageAssembly: Sendable {
         replicator.stop()
         tableReplicator.stop()
         expirer.stop()
+        reaper.stop()
         registry.stop()
         auditor.stop()
         updater.stop()
@@ -293,6 +316,8 @@ struct ReplicationTimes: Sendable {
     var interval: TimeAmount
     /// How old tombstones are, at least, when they are given up.
     var reclaimAfter: TimeAmount
+    /// Seconds from the deletion of an account until its data is removed.
+    var delayReaping: Int64
 }
 
 /// What moves data between the nodes.
@@ -350,7 +375,7 @@ final class NodeHandler: StorageHandler {
         case .replication(.digests), .replication(.versions), .replication(.fetch),
             .replication(.objects), .replication(.range), .replication(.passes), .replication(.reclaim):
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .replication(.tables),
+        case .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .replication(.tables),
             .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list):
             containers.handle(request, call: call)
         case .status:

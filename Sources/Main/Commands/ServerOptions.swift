@@ -62,7 +62,7 @@ struct ReplicationOptions: ParsableArguments {
     @Option(
         help: """
             Seconds between two comparisons of the devices here with their replicas, and between two looks for objects that \
-            have expired.
+            have expired or are in accounts that were deleted.
             """)
     var replicateEvery = 30.0
 
@@ -72,6 +72,12 @@ struct ReplicationOptions: ParsableArguments {
             device of the ring answers.
             """)
     var reclaimAfter = 3600.0
+
+    @Option(help: "Seconds for which the data of a deleted account is kept on the devices, for the case of a mistake.")
+    var delayReaping: Int64 = 0
+
+    /// 30 days.
+    private static let longestDelay: Int64 = 2_592_000
 
     @Option(help: .hidden)
     var clockOffsetMs: Int64 = 0
@@ -85,6 +91,9 @@ struct ReplicationOptions: ParsableArguments {
         guard (1...31_536_000).contains(reclaimAfter) else {
             throw ValidationError("--reclaim-after is a number of seconds from 1 to 31536000 (a year)")
         }
+        guard (0...Self.longestDelay).contains(delayReaping) else {
+            throw ValidationError("--delay-reaping is a number of seconds from 0 to \(Self.longestDelay)")
+        }
         guard abs(clockOffsetMs) <= Self.longestClockOffset else {
             throw ValidationError("--clock-offset-ms is a day at most")
         }
@@ -94,6 +103,6 @@ struct ReplicationOptions: ParsableArguments {
     var times: ReplicationTimes {
         ReplicationTimes(
             interval: .milliseconds(Int64(replicateEvery * 1000)),
-            reclaimAfter: .milliseconds(Int64(reclaimAfter * 1000)))
+            reclaimAfter: .milliseconds(Int64(reclaimAfter * 1000)), delayReaping: delayReaping)
     }
 }

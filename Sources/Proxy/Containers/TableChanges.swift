@@ -6,7 +6,10 @@ package enum TableChanges {
     package enum Outcome {
         /// Done; `created` when it was not there before.
         case stored(Timestamp, created: Bool)
+        /// Not there, or something newer than a write whose time was given.
         case missing
+        /// The account was deleted lately, and can't be made again yet.
+        case deleted
         case notEmpty
         /// Exists under this storage policy.
         case policyConflict(UInt8)
@@ -35,29 +38,51 @@ package enum TableChanges {
             completion: { completion(outcome($0, created: created.count > target.primaries.count / 2)) })
     }
 
-    /// Deletes a container that has no objects. Replicas that had agreed when another still had rows are made live again.
+    /// Deletes an account, or a container that has no objects. Replicas that had agreed when another still had rows are made live again.
     ///
     /// - Parameter policy: what the container has, for that case.
     package static func delete(
         _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8 = UpdateTable.anyPolicy,
         completion: @escaping (Outcome) -> Void
     ) {
+        delete(loop, target, shape: ReplicatedWrite.Shape(replicas: target.primaries.count)) { result in
+            guard case .refused(.notEmpty) = result else { return completion(outcome(result, created: false)) }
+            update(loop, target, creates: true, policy: policy, metadata: []) { _ in
+                completion(.notEmpty)
+            }
+        }
+    }
+
+    /// Deletes an account, or a container that has no objects, as it was until a time: what has happened to it since then stays. A container that
+    /// is not empty is left as it is, for it is to be deleted again.
+    package static func delete(
+        _ loop: ProxyLoop, _ target: TableTarget, at timestamp: Timestamp, completion: @escaping (Outcome) -> Void
+    ) {
+        var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
+        shape.timestamp = timestamp
+        delete(loop, target, shape: shape) { completion(outcome($0, created: false)) }
+    }
+
+    private static func delete(
+        _ loop: ProxyLoop, _ target: TableTarget, shape: ReplicatedWrite.Shape,
+        completion: @escaping (ReplicatedWrite.Result) -> Void
+    ) {
         run(
-            loop, target,
+            loop, target, shape: shape,
             translate: { reply, _ in
                 // It is gone there already, or never came there.
                 if case .absent = reply { return .tableStored(created: false) }
                 return reply
             },
             make: { device, timestamp in
-                .deleteTable(DeleteTable(table: target.address(device), timestamp: timestamp))
-            },
-            completion: { result in
-                guard case .refused(.notEmpty) = result else { return completion(outcome(result, created: false)) }
-                update(loop, target, creates: true, policy: policy, metadata: []) { _ in
-                    completion(.notEmpty)
+                let table = target.address(device)
+                return switch target.kind {
+                case .container: .deleteTable(DeleteTable(table: table, timestamp: timestamp))
+                case .account:
+                    .deleteAccount(DeleteAccount(table: table, timestamp: timestamp, account: target.account))
                 }
-            })
+            },
+            completion: completion)
     }
 
     /// Writes the row of a container into its account.
@@ -86,17 +111,18 @@ package enum TableChanges {
     }
 
     private static func run(
-        _ loop: ProxyLoop, _ target: TableTarget, translate: @escaping (StorageReply, Int) -> StorageReply,
+        _ loop: ProxyLoop, _ target: TableTarget, shape: ReplicatedWrite.Shape? = nil,
+        translate: @escaping (StorageReply, Int) -> StorageReply,
         make: @escaping (UInt16, Timestamp) -> StorageRequest,
         completion: @escaping (ReplicatedWrite.Result) -> Void
     ) {
-        var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
+        var shape = shape ?? ReplicatedWrite.Shape(replicas: target.primaries.count)
         var absent: Set<Int> = []
         var notEmpty: Set<Int> = []
         let majority = target.primaries.count / 2 + 1
         shape.refuses = { reply, index in
             switch reply {
-            case .policyConflict: return true
+            case .policyConflict, .tombstone: return true
             case .notEmpty:
                 // One alone may merely not have heard yet that the last object is gone; an object that was acknowledged is known to
                 // a majority.
@@ -122,6 +148,7 @@ package enum TableChanges {
         switch result {
         case .stored(let timestamp): .stored(timestamp, created: created)
         case .refused(.notEmpty): .notEmpty
+        case .refused(.tombstone): .deleted
         case .refused(.policyConflict(let policy)): .policyConflict(policy)
         case .refused: .missing
         case .unavailable(let failure): .unavailable(failure)

@@ -108,8 +108,7 @@ package final class TableListing: DeadlineQueue.Entry {
 
     private func finish(count: Int, entries: ByteBuffer) {
         do throws(WireError) {
-            let state = TableState(head: try quorum.head(), sums: quorum.agreed?.sums ?? [])
-            finish(.page(state, count: count, entries: entries))
+            finish(.page(try quorum.state(), count: count, entries: entries))
         } catch {
             finish(.unavailable(StorageFailure(.corrupt, "\(error)")))
         }

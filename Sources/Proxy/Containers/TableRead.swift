@@ -58,7 +58,7 @@ package final class TableRead: DeadlineQueue.Entry {
         case .fail: finish(.unavailable(lastFailure))
         case .done:
             do throws(WireError) {
-                finish(.state(TableState(head: try quorum.head(), sums: quorum.agreed?.sums ?? [])))
+                finish(.state(try quorum.state()))
             } catch {
                 finish(.unavailable(StorageFailure(.corrupt, "\(error)")))
             }

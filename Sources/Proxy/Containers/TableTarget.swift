@@ -2,7 +2,7 @@ package import Ring
 package import StorageWire
 
 /// A container or an account and the devices that its replicas are on.
-package struct TableTarget {
+package struct TableTarget: Sendable {
     package let kind: TableKind
     package let account: [UInt8]
     /// Empty for an account.
@@ -34,14 +34,19 @@ package struct TableTarget {
 }
 
 /// What a majority of the replicas says of a table.
-package struct TableState {
+package struct TableState: Sendable {
     /// `nil` when it was never made.
     package var head: TableHead?
     package var sums: [TableSum]
+    /// Timestamp of the newest row, deleted ones included.
+    package var lastChange: Timestamp
 
     package var rows: Int64 { sums.reduce(0) { $0 + $1.rows } }
     package var bytes: Int64 { sums.reduce(0) { $0 + $1.bytes } }
     package var count: Int64 { sums.reduce(0) { $0 + $1.count } }
 
     package var isLive: Bool { head?.isLive(rows: rows) ?? false }
+
+    /// Whether it is an account that is deleted and can't be made again yet.
+    package func isRefusedAccount(at now: Timestamp) -> Bool { head?.isRefused(rows: rows, at: now) ?? false }
 }

@@ -5,17 +5,22 @@ package import StorageWire
 package enum ObjectChanges {
     package enum Outcome {
         case stored(Timestamp)
-        /// No such object (any more).
+        /// No such object (any more), or something newer than a write whose time was given.
         case missing
         case unavailable(StorageFailure)
     }
 
     /// Leaves a tombstone on the object and takes its row from the listing.
+    ///
+    /// - Parameter timestamp: of the tombstone; what is newer stays. Without it, above everything that is there.
     package static func delete(
-        _ loop: ProxyLoop, _ target: ObjectTarget, completion: @escaping (Outcome) -> Void
+        _ loop: ProxyLoop, _ target: ObjectTarget, at timestamp: Timestamp? = nil,
+        completion: @escaping (Outcome) -> Void
     ) {
+        var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
+        shape.timestamp = timestamp
         ReplicatedRequest.run(
-            loop, devices: target.primaries, shape: ReplicatedWrite.Shape(replicas: target.primaries.count),
+            loop, devices: target.primaries, shape: shape,
             handoff: { target.handoff(index: $0) },
             row: { target.putRow($0, nil, $1) },
             make: { index, device, timestamp in

@@ -105,6 +105,7 @@ extension StorageRequest {
             update.row = nil
             return .updateObject(update)
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
+            .deleteAccount,
             .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication,
             .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             return self

@@ -7,7 +7,8 @@ package import StorageWire
 package final class ReplicatedWrite {
     package enum Result {
         case stored(Timestamp)
-        /// A replica refused for a reason of its own (`conditionFailed`, `notEmpty`, `policyConflict`).
+        /// A replica refused for a reason of its own (`conditionFailed`, `notEmpty`, `policyConflict`, `tombstone`), or has something newer than
+        /// the only time that the write may have.
         case refused(StorageReply)
         /// No majority; the last reason that was heard.
         case unavailable(StorageFailure)
@@ -18,6 +19,8 @@ package final class ReplicatedWrite {
         package var replicas: Int
         /// Ask the first primary alone and the others only when it has agreed: of two rival conditional writes one finds the other there.
         package var leaderFirst = false
+        /// The write is of this time and of no later one: what is newer refuses it.
+        package var timestamp: Timestamp?
         /// Replies of a replica that end the write at once.
         package var refuses: (StorageReply, Int) -> Bool = { _, _ in false }
 
@@ -56,7 +59,7 @@ package final class ReplicatedWrite {
         self.sendRow = sendRow
         self.completion = completion
         quorum = WriteQuorum(replicas: shape.replicas, writesRows: sendRow != nil)
-        timestamp = loop.timestamps.next()
+        timestamp = shape.timestamp ?? loop.timestamps.next()
     }
 
     package func start() {
@@ -146,6 +149,7 @@ package final class ReplicatedWrite {
     }
 
     private func retry(above newest: Timestamp) {
+        guard shape.timestamp == nil else { return finish(.refused(.superseded(newest))) }
         round += 1
         guard round < loop.limits.maximumWriteRounds else {
             return finish(.unavailable(StorageFailure(.busy, "newer writes kept arriving")))

@@ -70,6 +70,11 @@ package struct TableQuorum: Sendable {
         return merged
     }
 
+    /// What is agreed: the newest of all heads, and the rows of a majority.
+    func state() throws(WireError) -> TableState {
+        TableState(head: try head(), sums: agreed?.sums ?? [], lastChange: agreed?.lastChange ?? .never)
+    }
+
     private func decide() -> Action {
         let present = replies.count { $0 != nil }
         let failed = hasFailed.count { $0 }

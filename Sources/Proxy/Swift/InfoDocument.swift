@@ -61,7 +61,7 @@ package struct InfoDocument: Sendable {
         return [
             "\"version\":\(quoted(version))", "\"strict_cors_mode\":true",
             "\"policies\":[\(policies.map(json).joined(separator: ","))]",
-            "\"allow_account_management\":false", "\"account_autocreate\":\(autocreatesAccounts)",
+            "\"allow_account_management\":true", "\"account_autocreate\":\(autocreatesAccounts)",
             "\"allow_open_expired\":false",
         ] + numbers.map { "\"\($0.0)\":\($0.1)" } + ["\"valid_api_versions\":[\"v1\",\"v1.0\"]"]
     }

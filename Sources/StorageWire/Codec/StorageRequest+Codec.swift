@@ -26,6 +26,7 @@ extension StorageRequest {
         case readTable = 12
         case listTable = 13
         case status = 14
+        case deleteAccount = 15
         case replication = 20
         case workers = 40
         case setWorker = 41
@@ -51,6 +52,7 @@ extension StorageRequest {
         case .putRow: .putRow
         case .updateTable: .updateTable
         case .deleteTable: .deleteTable
+        case .deleteAccount: .deleteAccount
         case .readTable: .readTable
         case .listTable: .listTable
         case .status: .status
@@ -82,6 +84,7 @@ extension StorageRequest {
         case .putRow(let message): message.encode(into: &buffer)
         case .updateTable(let message): message.encode(into: &buffer)
         case .deleteTable(let message): message.encode(into: &buffer)
+        case .deleteAccount(let message): message.encode(into: &buffer)
         case .readTable(let address): buffer.write(address)
         case .listTable(let message): message.encode(into: &buffer)
         case .status, .workers, .program: break
@@ -117,6 +120,7 @@ extension StorageRequest {
         case .putRow: self = .putRow(try PutRow(from: &reader))
         case .updateTable: self = .updateTable(try UpdateTable(from: &reader))
         case .deleteTable: self = .deleteTable(try DeleteTable(from: &reader))
+        case .deleteAccount: self = .deleteAccount(try DeleteAccount(from: &reader))
         case .readTable: self = .readTable(try reader.tableAddress())
         case .listTable: self = .listTable(try ListTable(from: &reader))
         case .status: self = .status

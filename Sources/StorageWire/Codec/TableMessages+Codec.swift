@@ -75,6 +75,20 @@ extension DeleteTable {
     }
 }
 
+extension DeleteAccount {
+    func encode(into buffer: inout ByteBuffer) {
+        buffer.write(table)
+        buffer.write(timestamp)
+        buffer.writeShortBytes(account)
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        table = try reader.tableAddress()
+        timestamp = try reader.timestamp()
+        account = try reader.shortBytes()
+    }
+}
+
 extension ListTable {
     private struct Options: OptionSet {
         let rawValue: UInt8

@@ -16,6 +16,7 @@ package enum StorageRequest: Sendable {
     case putRow(PutRow)
     case updateTable(UpdateTable)
     case deleteTable(DeleteTable)
+    case deleteAccount(DeleteAccount)
     case readTable(TableAddress)
     case listTable(ListTable)
     /// What the devices of the node hold and how they are.

@@ -92,7 +92,8 @@ package struct UpdateTable: Sendable {
 
     package var table: TableAddress
     package var timestamp: Timestamp
-    /// Creates the table when it is not there, and makes it live again when it was deleted; else such a table answers `missing`.
+    /// Creates the table when it is not there, and makes it live again when it was deleted; else such a table answers `absent`. An account that
+    /// was deleted lately answers `tombstone`.
     package var creates: Bool
     package var account: [UInt8]
     /// Empty for an account.
@@ -116,7 +117,7 @@ package struct UpdateTable: Sendable {
     }
 }
 
-/// Deletes a table that has no rows.
+/// Deletes a container that has no rows.
 package struct DeleteTable: Sendable {
     package var table: TableAddress
     package var timestamp: Timestamp
@@ -124,6 +125,19 @@ package struct DeleteTable: Sendable {
     package init(table: TableAddress, timestamp: Timestamp) {
         self.table = table
         self.timestamp = timestamp
+    }
+}
+
+/// Deletes an account, whatever it lists. A replica that has never heard of it keeps the deletion all the same, so that a majority knows it.
+package struct DeleteAccount: Sendable {
+    package var table: TableAddress
+    package var timestamp: Timestamp
+    package var account: [UInt8]
+
+    package init(table: TableAddress, timestamp: Timestamp, account: [UInt8]) {
+        self.table = table
+        self.timestamp = timestamp
+        self.account = account
     }
 }
 

@@ -69,7 +69,7 @@ extension StorageRequest {
         case .openUpload: true
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
-            .deleteTable, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
+            .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
             .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
             false
         }

@@ -117,7 +117,7 @@ extension TestCluster {
         }
     }
 
-    private static func written(_ outcome: ObjectChanges.Outcome) -> Written {
+    static func written(_ outcome: ObjectChanges.Outcome) -> Written {
         switch outcome {
         case .stored(let timestamp): .stored(timestamp)
         case .missing: .missing
@@ -139,10 +139,10 @@ extension TestCluster {
         }
     }
 
-    private static func written(_ outcome: TableChanges.Outcome) -> Written {
+    static func written(_ outcome: TableChanges.Outcome) -> Written {
         switch outcome {
         case .stored(let timestamp, _): .stored(timestamp)
-        case .missing: .missing
+        case .missing, .deleted: .missing
         case .notEmpty, .policyConflict: .notEmpty
         case .unavailable(let failure): .unavailable(failure.reason)
         }

@@ -19,6 +19,7 @@ final class TestCluster: @unchecked Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let workers: NIOThreadPool
     private let logs: [DeviceLog]
+    private let containers: [ContainerServer]
     private let directory = Directory()
     private var proxies: [NIOLoopBound<ProxyLoop>] = []
 
@@ -48,6 +49,7 @@ final class TestCluster: @unchecked Sendable {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         var logs: [DeviceLog] = []
         var nodes: [FaultyNode] = []
+        var servers: [ContainerServer] = []
         for device in 0..<devices {
             let log = try DeviceLog.open(
                 directory: "/device", identity: DeviceIdentity(clusterID: "test", deviceID: device),
@@ -59,8 +61,10 @@ final class TestCluster: @unchecked Sendable {
                 devices: [id: log], nodes: directory, workers: workers, sinks: sinks, logger: logger)
             let containers = ContainerServer(devices: [id: log], workers: workers, sinks: sinks, logger: logger)
             nodes.append(FaultyNode(LocalNode(handler: BothServers(objects, containers))))
+            servers.append(containers)
         }
         self.logs = logs
+        containers = servers
         self.nodes = nodes
         directory.set(nodes)
         cluster = Cluster(
@@ -108,6 +112,18 @@ final class TestCluster: @unchecked Sendable {
             objects: [0: try ring(seed: 3)], policies: cluster.policies, nodes: directory)
         let proxies = proxies
         try await eventLoop.submit { for proxy in proxies { proxy.value.cluster = drained } }.get()
+    }
+
+    /// The reaper of the node that has a device; it looks at two accounts at a time.
+    func reaper(_ device: UInt16, delay: Int64 = 0) -> AccountReaper {
+        let (server, cluster, eventLoop) = (containers[Int(device)], cluster, eventLoop)
+        return AccountReaper(
+            eventLoop: eventLoop, workers: workers, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            delay: delay, timestamps: TimestampSource(tieBreak: 99) { Clock.ticks(skew: 0) }, limits: Self.limits,
+            surroundings: AccountReaper.Surroundings(
+                devices: { [device] },
+                deleted: { server.deletedAccounts(on: $0, from: $1, limit: 2, eventLoop: eventLoop) },
+                cluster: { cluster }))
     }
 
     func stop() async throws {
@@ -167,7 +183,7 @@ private final class BothServers: StorageHandler {
             .verifyObject, .replication(.digests), .replication(.versions), .replication(.fetch),
             .replication(.objects), .replication(.range), .replication(.passes), .replication(.reclaim):
             objects.handle(request, call: call)
-        case .putRow, .updateTable, .deleteTable, .readTable, .listTable, .status, .workers, .setWorker,
+        case .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
             .replication(.list),
             .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:

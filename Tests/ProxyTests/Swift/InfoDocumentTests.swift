@@ -13,7 +13,7 @@ import Testing
             String(decoding: document.json(), as: UTF8.self)
                 == #"{"swift":{"version":"1.0\"x","strict_cors_mode":true,"policies":[{"name":"gold","#
                 + #""aliases":"gold, best","default":true},{"name":"tin","aliases":"tin"}],"#
-                + #""allow_account_management":false,"account_autocreate":true,"allow_open_expired":false,"#
+                + #""allow_account_management":true,"account_autocreate":true,"allow_open_expired":false,"#
                 + #""max_file_size":5368709122,"max_meta_name_length":128,"max_meta_value_length":256,"#
                 + #""max_meta_count":90,"max_meta_overall_size":4096,"max_header_size":8192,"#
                 + #""max_object_name_length":1024,"container_listing_limit":10000,"account_listing_limit":10000,"#

@@ -15,7 +15,9 @@ final class AccountRead: SwiftRequest {
             TableListing.run(loop, target, query.list(target)) { [self] outcome in
                 switch outcome {
                 case .unavailable(let failure): fail(failure)
-                case .page(let state, let count, let entries): list(account, state, count, entries, query)
+                case .page(let state, let count, let entries):
+                    guard !state.isRefusedAccount(at: timestampNow) else { return refuse(.gone) }
+                    list(account, state, count, entries, query)
                 }
             }
         } catch {
@@ -28,6 +30,7 @@ final class AccountRead: SwiftRequest {
             switch outcome {
             case .unavailable(let failure): fail(failure)
             case .state(let state):
+                guard !state.isRefusedAccount(at: timestampNow) else { return refuse(.gone) }
                 var headers = headers(of: state)
                 headers.append("Content-Type", query.format.contentType)
                 respond(.noContent, headers)
@@ -83,8 +86,8 @@ final class AccountRead: SwiftRequest {
     }
 }
 
-/// POST of an account: metadata. Makes the account when it is not there.
-final class AccountPost: SwiftRequest {
+/// PUT and POST of an account: metadata. Makes the account when it is not there.
+final class AccountWrite: SwiftRequest {
     override func run() {
         guard let account else { return fail(SwiftError(404)) }
         do throws(SwiftError) {
@@ -95,7 +98,9 @@ final class AccountPost: SwiftRequest {
             TableRead.run(loop, target) { [self] outcome in
                 switch outcome {
                 case .unavailable(let failure): fail(failure)
-                case .state(let state): apply(update, to: target, state)
+                case .state(let state):
+                    guard !state.isRefusedAccount(at: timestampNow) else { return refuseDeleted() }
+                    apply(update, to: target, state)
                 }
             }
         } catch {
@@ -110,10 +115,8 @@ final class AccountPost: SwiftRequest {
                 loop, target, creates: true, policy: UpdateTable.anyPolicy, metadata: update.stored
             ) { [self] outcome in
                 switch outcome {
-                case .stored:
-                    var headers = headers()
-                    headers.append("Content-Type", "text/html; charset=UTF-8")
-                    respond(.noContent, headers)
+                case .stored(_, let created): done(created: created)
+                case .deleted: refuseDeleted()
                 case .unavailable(let failure): fail(failure)
                 case .missing, .notEmpty, .policyConflict: fail(SwiftError(404))
                 }
@@ -121,6 +124,59 @@ final class AccountPost: SwiftRequest {
         } catch {
             fail(error)
         }
+    }
+
+    private func done(created: Bool) {
+        var headers = headers()
+        headers.append("Content-Type", "text/html; charset=UTF-8")
+        guard head.method == .put else { return respond(.noContent, headers) }
+        let status = created ? HTTPStatus.created : .accepted
+        respond(status, headers, body: ByteBuffer(bytes: created ? [] : SwiftErrorBody.html(202)))
+    }
+
+    private func refuseDeleted() { refuse(head.method == .put ? .forbidden : .notFound) }
+}
+
+/// DELETE of an account, with all that is in it: nothing answers from now on, and the reaper removes it.
+final class AccountDelete: SwiftRequest {
+    override func run() {
+        guard let account else { return fail(SwiftError(404)) }
+        // Same as OpenStack Swift: a query was meant for something else that a DELETE can do, and not for all there is.
+        guard SwiftPath.query(of: head.pathAndQuery).isEmpty else { return fail(SwiftError(400)) }
+        let target = TableTarget(cluster: loop.cluster, account: account)
+        TableRead.run(loop, target) { [self] outcome in
+            switch outcome {
+            case .unavailable(let failure): fail(failure)
+            case .state(let state):
+                guard !state.isRefusedAccount(at: timestampNow) else { return refuse(.notFound) }
+                guard state.isLive else { return fail(SwiftError(404)) }
+                delete(target)
+            }
+        }
+    }
+
+    private func delete(_ target: TableTarget) {
+        TableChanges.delete(loop, target) { [self] outcome in
+            api.facts.removeAll()
+            switch outcome {
+            case .stored:
+                var headers = headers()
+                headers.append("Content-Type", "text/html; charset=UTF-8")
+                respond(.noContent, headers)
+            case .unavailable(let failure): fail(failure)
+            case .missing, .deleted, .notEmpty, .policyConflict: fail(SwiftError(404))
+            }
+        }
+    }
+}
+
+extension SwiftRequest {
+    /// The answer of an account that is deleted and can't be made again yet: with which status depends on what was asked, as in OpenStack Swift.
+    fileprivate func refuse(_ status: HTTPStatus) {
+        var headers = headers()
+        headers.append("Content-Type", "text/plain; charset=UTF-8")
+        headers.append("X-Account-Status", "Deleted")
+        respond(status, headers, body: ByteBuffer(string: "Recently deleted"))
     }
 }
 

@@ -29,11 +29,13 @@ extension TableHead {
     }
 }
 
-/// Containers that were looked up a moment ago. Writes through this proxy take them out at once; those through others are seen when
+/// Containers, and accounts that are not deleted, which were looked up a moment ago. Writes through this proxy take them out at once; those through others are seen when
 /// the entry is too old.
 package final class ContainerFactsCache: Sendable {
     private struct State {
         var entries: [PathHash: (facts: ContainerFacts, expires: NIODeadline)] = [:]
+        /// Until when an account counts as not deleted.
+        var accounts: [PathHash: NIODeadline] = [:]
         var generation: UInt64 = 0
     }
 
@@ -61,6 +63,29 @@ package final class ContainerFactsCache: Sendable {
             guard state.generation == generation else { return }
             if state.entries.count >= Self.maximumEntries { state.entries.removeAll(keepingCapacity: true) }
             state.entries[container] = (facts, now + Self.lifetime)
+        }
+    }
+
+    /// Whether the account is known not to be deleted.
+    package func isUsable(account: PathHash, now: NIODeadline) -> Bool {
+        state.withLock { state in state.accounts[account].map { $0 > now } ?? false }
+    }
+
+    /// Keeps that an account is not deleted, unless something was written since `generation`.
+    package func insert(usableAccount account: PathHash, generation: UInt64, now: NIODeadline) {
+        state.withLock { state in
+            guard state.generation == generation else { return }
+            if state.accounts.count >= Self.maximumEntries { state.accounts.removeAll(keepingCapacity: true) }
+            state.accounts[account] = now + Self.lifetime
+        }
+    }
+
+    /// An account was deleted: which of the containers are its own is not known here.
+    package func removeAll() {
+        state.withLock { state in
+            state.generation += 1
+            state.entries.removeAll(keepingCapacity: true)
+            state.accounts.removeAll(keepingCapacity: true)
         }
     }
 

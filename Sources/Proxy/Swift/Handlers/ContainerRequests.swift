@@ -130,8 +130,11 @@ final class ContainerWrite: SwiftRequest {
                 TableChanges.update(
                     loop, target, creates: true, policy: UpdateTable.anyPolicy, metadata: []
                 ) { [self] outcome in
-                    if case .unavailable(let failure) = outcome { return fail(failure) }
-                    next()
+                    switch outcome {
+                    case .stored: next()
+                    case .deleted, .missing, .notEmpty, .policyConflict: fail(SwiftError(404))
+                    case .unavailable(let failure): fail(failure)
+                    }
                 }
             }
         }
@@ -148,7 +151,7 @@ final class ContainerWrite: SwiftRequest {
                 list(target, policy == UpdateTable.anyPolicy ? api.cluster.defaultPolicy.index : policy, timestamp)
             case .policyConflict(let existing):
                 fail(SwiftError(409, "Container has storage policy '\(api.policyName(existing))'"))
-            case .missing, .notEmpty: fail(SwiftError(404))
+            case .missing, .deleted, .notEmpty: fail(SwiftError(404))
             case .unavailable(let failure): fail(failure)
             }
         }
@@ -194,7 +197,7 @@ final class ContainerDelete: SwiftRequest {
             api.facts.remove(target.hash)
             switch outcome {
             case .stored(let timestamp, _): unlist(target, timestamp)
-            case .missing: fail(SwiftError(404))
+            case .missing, .deleted: fail(SwiftError(404))
             case .notEmpty, .policyConflict: fail(Self.notEmpty)
             case .unavailable(let failure): fail(failure)
             }

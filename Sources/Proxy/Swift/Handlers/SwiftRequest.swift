@@ -112,7 +112,7 @@ class SwiftRequest: HTTPRequestHandler {
     private var allowedMethods: StaticString {
         switch endpoint {
         case .info, .healthcheck, .auth: "GET, HEAD"
-        case .account: "GET, HEAD, POST, OPTIONS"
+        case .account: "GET, HEAD, PUT, POST, DELETE, OPTIONS"
         case .container: "GET, HEAD, PUT, POST, DELETE, OPTIONS"
         case .object: "GET, HEAD, PUT, POST, DELETE, COPY, OPTIONS"
         }
@@ -168,8 +168,10 @@ class SwiftRequest: HTTPRequestHandler {
             case .container: .container
             case .account, .info, .healthcheck, .auth: .account
             }
+        let manages = target == .account && (head.method == .put || head.method == .delete)
         let question = Authorization.Question(
-            action: action, target: target, account: account, referrer: head.value(of: "referer"))
+            action: action, target: target, managesAccount: manages, account: account,
+            referrer: head.value(of: "referer"))
         let identity = identity()
         if let early = Authorization.decideWithoutACLs(question, identity: identity) {
             return decided(early, needsFacts: target == .object)
@@ -215,7 +217,12 @@ class SwiftRequest: HTTPRequestHandler {
         case .forbidden: fail(SwiftError(403))
         case .allow(let owner):
             isOwner = owner
-            guard needsFacts, facts == nil, let account, let container else { return run() }
+            guard let account, let container, facts == nil else { return run() }
+            guard needsFacts else {
+                return checkAccount(account) { [self] isUsable in
+                    if isUsable { run() } else { fail(SwiftError(404)) }
+                }
+            }
             lookUp(account: account, container: container) { [self] facts in
                 self.facts = facts
                 run()
@@ -231,20 +238,43 @@ class SwiftRequest: HTTPRequestHandler {
         return (verify(.authToken) ?? verify(.storageToken)) ?? nil
     }
 
-    /// Finds a container, from the cache or from a majority of its replicas; `nil` when there is none. Unreachable: answers 503.
-    func lookUp(account: [UInt8], container: [UInt8], then: @escaping (ContainerFacts?) -> Void) {
-        let hash = loop.cluster.hasher.hash(account: account, container: container)
-        if let known = api.facts.facts(of: hash, now: .now()) { return then(known) }
+    /// Whether the containers of an account may be used: those of one that is deleted may not, until it is made again. From the cache or from a
+    /// majority of the account's replicas; unreachable: answers 503.
+    private func checkAccount(_ account: [UInt8], then: @escaping (_ isUsable: Bool) -> Void) {
+        let target = TableTarget(cluster: loop.cluster, account: account)
+        if api.facts.isUsable(account: target.hash, now: .now()) { return then(true) }
         let generation = api.facts.generation
-        let target = TableTarget(cluster: loop.cluster, account: account, container: container)
         TableRead.run(loop, target) { [self] outcome in
             switch outcome {
             case .unavailable(let failure): fail(failure)
             case .state(let state):
-                guard state.isLive, let head = state.head else { return then(nil) }
-                let facts = ContainerFacts(head: head)
-                api.facts.insert(facts, of: hash, generation: generation, now: .now())
-                then(facts)
+                let isUsable = !state.isRefusedAccount(at: timestampNow)
+                if isUsable { api.facts.insert(usableAccount: target.hash, generation: generation, now: .now()) }
+                then(isUsable)
+            }
+        }
+    }
+
+    /// By the clock of this machine.
+    var timestampNow: Timestamp { Timestamp(ticks: loop.timestamps.wallTicks()) }
+
+    /// Finds a container, from the cache or from a majority of its replicas; `nil` when there is none, or no account for it. Unreachable: answers 503.
+    func lookUp(account: [UInt8], container: [UInt8], then: @escaping (ContainerFacts?) -> Void) {
+        let hash = loop.cluster.hasher.hash(account: account, container: container)
+        if let known = api.facts.facts(of: hash, now: .now()) { return then(known) }
+        let generation = api.facts.generation
+        checkAccount(account) { [self] isUsable in
+            guard isUsable else { return then(nil) }
+            let target = TableTarget(cluster: loop.cluster, account: account, container: container)
+            TableRead.run(loop, target) { [self] outcome in
+                switch outcome {
+                case .unavailable(let failure): fail(failure)
+                case .state(let state):
+                    guard state.isLive, let head = state.head else { return then(nil) }
+                    let facts = ContainerFacts(head: head)
+                    api.facts.insert(facts, of: hash, generation: generation, now: .now())
+                    then(facts)
+                }
             }
         }
     }
