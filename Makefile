@@ -65,7 +65,7 @@ bench:
 	swift build -c release --product ringfort-bench $(CHECKS)
 	.build/release/ringfort-bench $(ARGS)
 
-# Three storage processes and two proxies against all in one process; healing and audit. `make bench-cluster ARGS="--quick"`.
+# Three storage processes and two proxies against all in one process; healing, audit, latency. `make bench-cluster ARGS="--quick"`.
 bench-cluster:
 	scripts/install-dependencies peers
 	swift build -c release --product ringfort

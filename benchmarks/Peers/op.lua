@@ -1,12 +1,14 @@
 -- What wrk asks for. Arguments after `--` as key=value:
---   op     put: new names | get: names of the key set | static: `base` itself
+--   op     put: new names | get: names of the key set | overwrite: likewise, written | static: `base` itself
 --          fill: writes the key set, from `start` on | walk: reads it, likewise
 --   base   path of the container, such as /v1/AUTH_bench/keys
 --   token  X-Auth-Token (optional)
---   keys   size of the key set (get)
---   size   bytes of a body (put, fill)
+--   keys   size of the key set (get, overwrite)
+--   size   bytes of a body (put, fill, overwrite)
 --   seed   makes the new names of this run its own (put)
---   start, limit, threads   first key, keys of each thread, number of threads (fill, walk)
+--   start, limit, threads   first key, keys of each thread, number of threads (fill, walk); `limit` also with overwrite
+--   expires   seconds after which what is written ceases to be (optional)
+--   think  milliseconds that a client lets pass before a request, on average (optional)
 local threads = {}
 function setup(thread)
   thread:set("id", #threads)
@@ -28,7 +30,13 @@ function init(args)
   for i = 1, cfg.size do bytes[i] = string.char(math.random(0, 255)) end
   body = table.concat(bytes)
   if cfg.token and cfg.token ~= "" then headers["X-Auth-Token"] = cfg.token end
-  if cfg.op == "put" or cfg.op == "fill" then headers["Content-Type"] = "application/octet-stream" end
+  if cfg.size > 0 then headers["Content-Type"] = "application/octet-stream" end
+  if cfg.expires then headers["X-Delete-After"] = cfg.expires end
+  if cfg.think then
+    -- By chance, or all clients would go on at once.
+    local most = 2 * tonumber(cfg.think)
+    delay = function() return math.random(0, most) end
+  end
   if cfg.limit then
     limit = tonumber(cfg.limit)
     -- Only a bounded run looks at each answer: it costs the generator time.
@@ -48,6 +56,9 @@ function ops.put()
 end
 function ops.get()
   return wrk.format("GET", string.format("%s/obj-%08d", cfg.base, math.random(0, cfg.keys - 1)), headers)
+end
+function ops.overwrite()
+  return wrk.format("PUT", string.format("%s/obj-%08d", cfg.base, math.random(0, cfg.keys - 1)), headers, body)
 end
 function ops.static() return wrk.format("GET", cfg.base, headers) end
 local function next_key()
