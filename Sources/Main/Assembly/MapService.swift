@@ -190,7 +190,8 @@ final class MapService: Sendable {
                 return .mapChanged(ByteBuffer(bytes: result.json.encoded))
             }
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication, .workers,
+            .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication,
+            .workers,
             .setWorker, .verifyObject, .program:
             call.reply(.failed(StorageFailure(.malformed, "not about the cluster map")))
         }

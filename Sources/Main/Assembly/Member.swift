@@ -231,7 +231,8 @@ final class MemberDoor: StorageHandler {
         case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap: map.handle(request, call: call)
         case .program: call.reply(.program(.own))
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
-            .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication, .workers, .setWorker,
+            .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication,
+            .workers, .setWorker,
             .verifyObject:
             guard let handler = devices.withLock({ $0 }) else {
                 return call.reply(.failed(StorageFailure(.busy, "the devices are being opened")))
