@@ -129,7 +129,9 @@ class Bench:
         for node in self.nodes:
             text = call(node.port, "GET", "/metrics").body.decode()
             for name, value in re.findall(r'^ringfort_worker_done_total\{worker="([^"]+)"\} (\S+)$', text, re.M):
-                done[next(kind for kind in KINDS if kind in name)] += int(float(value))
+                # The reaper, which is resumed too, has nothing to do: no account is deleted.
+                for kind in KINDS:
+                    done[kind] += int(float(value)) if kind in name else 0
         return done
 
 
