@@ -42,6 +42,7 @@ final class EchoHandler: StorageHandler {
         case .deleteTable(let message):
             let time = TimeAmount.milliseconds(Int64(message.timestamp.rawValue))
             call.eventLoop.scheduleTask(in: time) { call.reply(.notEmpty) }
+        case .deleteAccount: call.reply(.tableStored(created: false))
         case .readTable: record.withLock { $0.held.append(call) }
         case .listTable(let message):
             let entries = ByteBuffer(repeating: 7, count: message.limit * 1000)

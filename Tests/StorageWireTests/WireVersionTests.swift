@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import Ring
 import NIOPosix
 import Synchronization
 import Testing
@@ -131,7 +132,7 @@ private final class EmbeddedServer {
 
     init() throws {
         let owner = ServerConnection(
-            handler: EchoHandler(), limits: WireLimits(), logger: Fixture.silent, recognised: {})
+            handler: EchoHandler(), limits: WireLimits(), logger: Fixture.silent, recognised: {}, refused: { _ in })
         let connection = WireConnection(
             role: .server, credentials: GoldenSession.credentials, limits: WireLimits(), owner: owner,
             eventLoop: channel.eventLoop)

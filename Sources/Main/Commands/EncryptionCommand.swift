@@ -79,6 +79,7 @@ struct EncryptionCommand: ParsableCommand {
         try options.ask { client in
             var map = try client.map()
             if map.encryptsLinks != isOn {
+                if isOn { try checkAbility(map, client, options) }
                 _ = try client.change(.encryptLinks(isOn))
                 map = try client.map()
             }
@@ -89,6 +90,22 @@ struct EncryptionCommand: ParsableCommand {
                 unaware = try Self.unaware(map, client)
             }
             report(map, unaware, json: options.json)
+        }
+    }
+
+    /// A node whose program can't encrypt would be cut off.
+    private static func checkAbility(
+        _ map: ClusterMap, _ client: ClusterClient, _ options: RunningStoreOptions
+    ) throws {
+        let identity = try ClusterDirectory(options.data).open()
+        let encrypted = try NodeClient(identity: identity, encryption: .required)
+        defer { encrypted.close() }
+        let able = try encrypted.versions(map)
+        let there = try client.client.versions(map)
+        let unable = map.nodes.filter { there[$0.id] != nil && able[$0.id] == nil }
+        guard unable.isEmpty else {
+            throw CommandError(
+                "these nodes can't encrypt: \(unable.map(\.name).joined(separator: ", ")). Upgrade them first")
         }
     }
 
