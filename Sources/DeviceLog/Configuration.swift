@@ -13,12 +13,13 @@ package struct DeviceIdentity: Equatable, Sendable {
 package struct CompactionSteering: Sendable {
     /// A segment is about to be emptied; so many bytes of it still count.
     package var begin: @Sendable (_ bytes: Int64) -> Void
-    /// So many bytes are about to be copied. It may block; false ends compaction, for a device that is about to be closed.
-    package var advance: @Sendable (_ bytes: Int64) -> Bool
+    /// So many bytes are about to be copied. It may block, which it should not do for the sake of clients while the device is short of space; false
+    /// ends compaction, for a device that is about to be closed.
+    package var advance: @Sendable (_ bytes: Int64, _ isShort: Bool) -> Bool
     package var end: @Sendable () -> Void
 
     package init(
-        begin: @escaping @Sendable (Int64) -> Void, advance: @escaping @Sendable (Int64) -> Bool,
+        begin: @escaping @Sendable (Int64) -> Void, advance: @escaping @Sendable (Int64, Bool) -> Bool,
         end: @escaping @Sendable () -> Void
     ) {
         self.begin = begin

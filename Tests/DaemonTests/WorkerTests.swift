@@ -84,6 +84,16 @@ struct WorkerTests {
         #expect(worker.status.total == worker.status.done)
     }
 
+    @Test func whoIsInAHurryWaitsForNoPace() {
+        let worker = WorkerControl(name: "w", unit: .bytes, pace: 1)
+        worker.beginPass(total: nil)
+        // A week of waiting, each.
+        for _ in 0..<3 { #expect(worker.advance(600_000, isHurried: true)) }
+        #expect(worker.status.done == 1_800_000)
+        worker.stop()
+        #expect(!worker.advance(1, isHurried: true))
+    }
+
     @Test func aThreadThatWaitsIsWoken() throws {
         let worker = WorkerControl(name: "w", unit: .objects, pace: 1)
         let steps = Mutex(0)

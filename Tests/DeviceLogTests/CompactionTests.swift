@@ -52,7 +52,7 @@ struct CompactionTests {
         configuration.segmentSize = 8 << 10
         configuration.compactionSteering = CompactionSteering(
             begin: { bytes in watch.events.withLock { $0.append("begin \(bytes > 0)") } },
-            advance: { bytes in
+            advance: { bytes, _ in
                 watch.events.withLock { $0.append("advance \(bytes > 0)") }
                 return watch.mayGoOn.withLock { $0 }
             },

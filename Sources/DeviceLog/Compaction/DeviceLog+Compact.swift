@@ -5,6 +5,8 @@ internal import Synchronization
 extension DeviceLog {
     /// Records copied between two waits for the commit stream.
     private static let stride = 64
+    /// With less than one part in so many of the disk free, space matters more than anything else.
+    private static let shortShare: Int64 = 10
 
     /// Empties the segment with the most garbage, if any has enough; false when nothing was or could be given back. Blocks for
     /// as long as the copying takes; one caller at a time. The space is free after the next flush of the index, which
@@ -80,23 +82,29 @@ extension DeviceLog {
         let scanner = try SegmentScanner(
             segment: segment, file: file, from: UInt32(SegmentHeader.reserved),
             end: SegmentSeal.read(segment, from: file)?.end, minimumBatch: 0)
+        let isShort = isShortOfSpace
         var group: [RecordHeader] = []
         while liveBytes(of: segment) > 0 {
             let event = try scanner.next()
             if case .record(let header) = event { group.append(header) }
             let isEnd = event == .end
             if group.count == Self.stride || isEnd {
-                try relocate(group)
+                try relocate(group, isShort)
                 group.removeAll(keepingCapacity: true)
             }
             if isEnd { return }
         }
     }
 
-    private func relocate(_ headers: [RecordHeader]) throws(DeviceLogError) {
+    private var isShortOfSpace: Bool {
+        guard let (free, total) = try? directory.fileSystem.space(at: directory.path) else { return true }
+        return free < total / Self.shortShare
+    }
+
+    private func relocate(_ headers: [RecordHeader], _ isShort: Bool) throws(DeviceLogError) {
         let headers = headers.filter { $0.kind != .pendingDone }
         let bytes = headers.reduce(0) { $0 + Int64($1.length) }
-        guard configuration.compactionSteering?.advance(bytes) ?? true else { throw .closed }
+        guard configuration.compactionSteering?.advance(bytes, isShort) ?? true else { throw .closed }
         for (header, outcome) in zip(headers, perform(headers.map { .relocate($0) })) {
             var outcome = outcome
             // What it belongs to was written in the same batch: now that can be read.

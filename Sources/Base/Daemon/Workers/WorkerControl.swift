@@ -133,7 +133,9 @@ package final class WorkerControl: Sendable {
     }
 
     /// As `step`, for a thread: blocks as long as pace and pause demand. False: return, the process ends.
-    package func advance(_ amount: Int64) -> Bool {
+    ///
+    /// - Parameter isHurried: the pace does not count now, a pause still does.
+    package func advance(_ amount: Int64, isHurried: Bool = false) -> Bool {
         var amount = amount
         while true {
             let seen = wakeup.changes
@@ -143,6 +145,7 @@ package final class WorkerControl: Sendable {
             case .proceed: return true
             case .stop: return false
             case .paused: wakeup.wait(after: seen, nanoseconds: nil)
+            case .wait where isHurried: return true
             case .wait(let nanoseconds): wakeup.wait(after: seen, nanoseconds: nanoseconds)
             }
         }
