@@ -52,7 +52,8 @@ let package = Package(
         target("Daemon", "Base/Daemon", ["CKernel", logging]),
 
         // Floor 1
-        target("StorageWire", "StorageWire", ["Ring", "CCrypto", "CSSL", "CISAL", nioCore, nioPosix, logging]),
+        target(
+            "StorageWire", "StorageWire", ["Ring", "Daemon", "CCrypto", "CSSL", "CISAL", nioCore, nioPosix, logging]),
         target("DeviceLog", "DeviceLog", ["Ring", "CISAL", "CKernel", nioCore, logging]),
         target("HTTPServer", "HTTPServer", [nioCore, nioPosix, logging]),
 

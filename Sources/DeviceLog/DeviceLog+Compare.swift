@@ -44,28 +44,6 @@ extension DeviceLog {
         try entries(policy: policy, from: first, through: last) { key, entry in visit(key, entry.version) }
     }
 
-    /// As above of some partitions, the upper `partPower` bits of a hash, in ascending order; nothing before `first`.
-    package func versions(
-        policy: UInt8, partPower: Int, partitions: [UInt32], from first: PathHash,
-        visit: (ObjectKey, ObjectVersion) -> Bool
-    ) throws(DeviceLogError) {
-        let shift = UInt64(64 - partPower)
-        var isStopped = false
-        var index = 0
-        while index < partitions.count, !isStopped {
-            // Neighbours are one stretch of the index.
-            let start = index
-            repeat { index += 1 } while index < partitions.count && partitions[index] == partitions[index - 1] + 1
-            let lower = PathHash(high: UInt64(partitions[start]) << shift, low: 0)
-            let upper = PathHash(high: UInt64(partitions[index - 1]) << shift | (1 << shift &- 1), low: .max)
-            guard !(upper < first) else { continue }
-            try versions(policy: policy, from: lower < first ? first : lower, through: upper) { key, version in
-                isStopped = !visit(key, version)
-                return !isStopped
-            }
-        }
-    }
-
     /// How much is in some partitions, the upper `partPower` bits of a hash, in ascending order. One walk over the index between the first and the
     /// last of them.
     ///

@@ -28,7 +28,7 @@ extension DeviceLog {
         case .threads:
             state.withLock { $0.flushWanted = true }
             _ = queue.append(
-                QueuedOperation(operation: .forget(ObjectKey.none, timestamp: 0), completion: nil, size: 0),
+                QueuedOperation(operation: .wake, completion: nil, size: 0),
                 limited: false)
         case .manual:
             try finishFlush()
@@ -214,9 +214,4 @@ extension DeviceLog {
     package func forgetLosses() {
         _ = perform(.forgetLosses)
     }
-}
-
-extension ObjectKey {
-    /// A key that nothing has.
-    static let none = ObjectKey(policy: 255, hash: PathHash(high: 0, low: 0))
 }

@@ -123,6 +123,31 @@ struct CompactionTests {
         #expect(try open().version(of: key(1)).kind != .live)
     }
 
+    @Test func anEvictionThatHidesAYoungerRecordOfTheSameTimeStays() throws {
+        let log = try open()
+        log.put(1, at: 1).confirm(log)
+        log.perform(.evict(key(1), timestamp: 1)).confirm(log)
+        for round in 1...2 as ClosedRange<UInt64> {
+            for number in 10..<40 as Range<UInt64> {
+                log.put(number, at: round, String(repeating: "x", count: 400)).confirm(log)
+            }
+        }
+        try log.flushIndex()
+        while try log.compact() {}
+        #expect(try log.catalog.object(key(1))?.kind == .evicted)
+        // It comes back, and goes again; the index knows of the first eviction only.
+        log.perform(
+            .restore(key(1), timestamp: 1, dataTimestamp: 1, metadata: bytes("meta"), body: .inline(bytes("body")))
+        ).confirm(log)
+        #expect(try log.version(of: key(1)).kind == .live)
+        log.perform(.evict(key(1), timestamp: 1)).confirm(log)
+        #expect(try log.forgetEvictions() == 0)
+        try log.flushIndex()
+        log.close()
+        index.erase()
+        #expect(try open().version(of: key(1)) == .absent)
+    }
+
     @Test func theLogIsRewrittenWhenTooManyEvictionsWait() throws {
         // Large enough that what every segment has at its beginning is not much garbage.
         let log = try open(segmentSize: 64 << 10)

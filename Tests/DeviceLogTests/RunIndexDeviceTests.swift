@@ -67,16 +67,21 @@ struct RunIndexDeviceTests {
                     for reverse in [true, false] {
                         let target = name(.random(in: 0..<40, using: &random))
                         let start: ScanStart = [.first, .at(target), .after(target)].randomElement(using: &random)!
+                        let end = Bool.random(using: &random) ? name(.random(in: 0..<40, using: &random)) : nil
                         var seen: [String] = []
-                        try log.scan(table(1), kind: deleted ? .deleted : .live, from: start, reverse: reverse) {
-                            name, row in
+                        try log.scan(
+                            table(1), kind: deleted ? .deleted : .live, from: start, until: end, reverse: reverse
+                        ) { name, row in
                             seen.append("\(String(decoding: name, as: UTF8.self)) \(row.timestamp)")
                             return .next
                         }
-                        let wanted = (reverse ? known.reversed() : known).filter { row in
-                            let order =
-                                row.name.withUnsafeBytes { a in target.withUnsafeBytes { compare(a, $0) } }
+                        func order(_ row: Row, _ other: [UInt8]) -> Int {
+                            row.name.withUnsafeBytes { a in other.withUnsafeBytes { compare(a, $0) } }
                                 * (reverse ? -1 : 1)
+                        }
+                        let wanted = (reverse ? known.reversed() : known).filter { row in
+                            if let end, order(row, end) >= 0 { return false }
+                            let order = order(row, target)
                             switch start {
                             case .first: return true
                             case .at: return order >= 0

@@ -143,6 +143,26 @@ struct ObjectReplicatorTests {
         try await cluster.close()
     }
 
+    @Test func tombstonesOfEveryPolicyGo() async throws {
+        let cluster = try ReplicaCluster(devices: 3, partPower: 4, policies: 0...1)
+        let keys = (0..<20 as Range<UInt64>).map {
+            ObjectKey(policy: UInt8($0 % 2), hash: Self.key($0).hash)
+        }
+        for key in keys {
+            for log in cluster.logs.values { _ = log.perform(.delete(key, timestamp: 20)) }
+        }
+        cluster.setClock(seconds: 1000)
+        // The first pass settles, the second gives up what is older.
+        for _ in 0..<3 {
+            try await cluster.runPasses()
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        for key in keys {
+            for device in cluster.logs.keys { #expect(try cluster.version(key, on: device) == .absent) }
+        }
+        try await cluster.close()
+    }
+
     @Test(arguments: [4, 17]) func theAmountInPartitionsIsCounted(partPower: Int) async throws {
         let cluster = try ReplicaCluster(devices: 3, partPower: partPower)
         let log = cluster.logs[0]!

@@ -21,7 +21,7 @@ final class ReplicaCluster: Sendable {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let workers = NIOThreadPool(numberOfThreads: 2)
 
-    init(devices: Int, partPower: Int, newcomers: Set<UInt16> = []) throws {
+    init(devices: Int, partPower: Int, newcomers: Set<UInt16> = [], policies: ClosedRange<UInt8> = 0...0) throws {
         workers.start()
         let ring = try Self.ring(Array(0..<devices), partPower: partPower)
         nodes.ring.withLock { $0 = ring }
@@ -33,7 +33,9 @@ final class ReplicaCluster: Sendable {
             let fileSystem = FaultyFileSystem(seed: UInt64(device))
             let log = try Self.open(device, fileSystem, isNewcomer: newcomers.contains(device))
             let partitions = (0..<ring.partitionCount).filter { ring.primaries(of: $0).contains(Int(device)) }
-            try log.place(.objects(0), partPower: partPower, new: [:], all: Set(partitions.map { UInt32($0) }))
+            for policy in policies {
+                try log.place(.objects(policy), partPower: partPower, new: [:], all: Set(partitions.map { UInt32($0) }))
+            }
             try log.placed()
             let server = ObjectServer(
                 devices: [device: log], nodes: nodes, workers: workers, sinks: EventLoopSinks(), logger: Self.logger)
@@ -45,7 +47,11 @@ final class ReplicaCluster: Sendable {
                 server: server, eventLoop: group.next(), logger: Self.logger, interval: .hours(1),
                 reclaimAfter: .milliseconds(60),
                 now: { [nodes] in Timestamp(ticks: nodes.clock.load(ordering: .relaxed)) }
-            ) { [nodes] in nodes.ring.withLock { $0.map { [0: $0] } ?? [:] } }
+            ) { [nodes] in
+                nodes.ring.withLock { ring in
+                    ring.map { ring in Dictionary(uniqueKeysWithValues: policies.map { ($0, ring) }) } ?? [:]
+                }
+            }
         }
         self.logs = logs
         self.files = files
@@ -67,6 +73,9 @@ final class ReplicaCluster: Sendable {
         return builder.ring()
     }
 
+    /// Where everything of the replicators happens.
+    var eventLoop: any EventLoop { group.next() }
+
     func use(_ ring: Ring) { nodes.ring.withLock { $0 = ring } }
     var today: Ring { nodes.ring.withLock { $0! } }
 
@@ -82,6 +91,19 @@ final class ReplicaCluster: Sendable {
     /// One pass of every node.
     func runPasses() async throws {
         for (_, replicator) in replicators.sorted(by: { $0.key < $1.key }) { try await replicator.runPass().get() }
+    }
+
+    /// A comparison of all partitions of two devices by pages of so many versions.
+    func comparison(
+        _ own: UInt16, with other: UInt16, page: Int, bring: @escaping ([ReplicaVersion]) -> EventLoopFuture<[PathHash]>
+    ) -> PairComparison {
+        PairComparison(
+            own: own, other: other, policy: 0, partPower: today.partPower, isSuccessor: false, log: logs[own]!,
+            node: nodes.all.withLock { $0[other]! }, workers: workers, page: page, on: group.next(), bring: bring)
+    }
+
+    func run(_ comparison: PairComparison, _ partitions: [UInt32]) async throws {
+        try await group.next().flatSubmit { comparison.run(partitions) }.get()
     }
 
     /// An expirer of a device's node, with passes of 30 seconds, that believes it is this second.

@@ -217,14 +217,6 @@ package final class TableReplicator: @unchecked Sendable {
         self.remainders.withLock { $0 = Dictionary(uniqueKeysWithValues: zip(devices, remainders)) }
     }
 
-    private func timeToNextStep() -> TimeAmount? {
-        switch control.step(0) {
-        case .proceed, .stop: nil
-        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
-        case .paused: .milliseconds(500)
-        }
-    }
-
     private func publish() {
         let figures = current
         shared.withLock { $0 = figures }
@@ -328,7 +320,7 @@ package final class TableReplicator: @unchecked Sendable {
             if mine == nil || pair.isBehind(table.hash) { return true }
             return isDue(place, lastChange: max(mine?.lastChange ?? .never, table.lastChange))
         }
-        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop, pause: timeToNextStep) { [self] index in
+        return BoundedTasks.run(wanted.count, width: 4, on: eventLoop, pause: control.timeToNextStep) { [self] index in
             _ = control.step(1)
             let hash = wanted[index].hash
             return fetch(pair.table(hash), from: pair.other, log: pair.log, on: pair.node).map { isWhole in
@@ -372,7 +364,7 @@ package final class TableReplicator: @unchecked Sendable {
             try log.summaries(query).tables.filter { !ring.primaries(of: $0.hash).contains(Int(device)) }
         }.flatMap { [self] tables in
             let work = tables.flatMap { table in ring.primaries(of: table.hash).deviceIDs.map { (table, $0) } }
-            return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: timeToNextStep) { [self] in
+            return BoundedTasks.run(work.count, width: 4, on: eventLoop, pause: control.timeToNextStep) { [self] in
                 give(work[$0].0, kind, from: device, to: work[$0].1)
             }.map { [self] in
                 misplaced[device, default: 0] += Int64(

@@ -113,7 +113,7 @@ package final class DeviceAudit {
     /// Waits for the batch that may be under way: what follows is behind the head.
     private func settleHead() {
         head = log.stream.writer.headForOthers
-        _ = log.perform(.forget(ObjectKey.none, timestamp: 0))
+        _ = log.perform(.wake)
     }
 
     private func listSegments() throws(DeviceLogError) -> [UInt32] {
@@ -234,7 +234,7 @@ package final class DeviceAudit {
             for reference in references { try check(reference, unknown) }
             // What was found refers to other places once it is committed.
             guard references.count == maximumReferences, findings > before else { break }
-            _ = log.perform(.forget(ObjectKey.none, timestamp: 0))
+            _ = log.perform(.wake)
         }
         if harmless.count + unknown.count > Self.maximumHarmless { harmless.removeAll() }
         harmless.formUnion(unknown)

@@ -15,7 +15,7 @@ extension CommitStream {
         case .restate:
             RecordHeader.recordLength(
                 metadata: configuration.maximumRowName, body: RowContent.fixedSize + configuration.maximumMetadata)
-        case .forget, .forgetLosses: 0
+        case .forget, .wake, .forgetLosses: 0
         }
     }
 
@@ -25,7 +25,8 @@ extension CommitStream {
         case .relocate(let header): return try relocate(header)
         case .quarantine(let key, let record): return try quarantine(key, record)
         case .restate(let reference, let record): return try restate(reference, record)
-        case .forget(let key, let timestamp): return try forget(key, timestamp)
+        case .forget(let key, let timestamp, let before): return try forget(key, timestamp, before: before)
+        case .wake: return .missing
         case .forgetLosses:
             changes.losses = -catalog.memory.withLock { $0.counters.unidentifiedLosses }
             return .stored(position: writer.head)
@@ -261,10 +262,13 @@ extension CommitStream {
         return .stored(position: record.position)
     }
 
-    private func forget(_ key: ObjectKey, _ timestamp: UInt64) throws(DeviceLogError) -> WriteOutcome {
-        guard let old = try changes.object(key), old.kind == .evicted, old.timestamp == timestamp else {
-            return .missing
-        }
+    /// The walk that found it is a while ago: meanwhile the object may have come back, and been evicted again, with the same time.
+    private func forget(
+        _ key: ObjectKey, _ timestamp: UInt64, before oldest: UInt32
+    ) throws(DeviceLogError) -> WriteOutcome {
+        guard let old = try changes.object(key), old.kind == .evicted, old.timestamp == timestamp,
+            old.data.segment < oldest
+        else { return .missing }
         var entry = old
         entry.kind = .removed
         changes.set(key, from: old, to: entry)

@@ -84,8 +84,9 @@ extension DeviceLog {
     private func waitForMaintenance() {
         var left = Self.maintenancePeriod
         repeat {
-            if stream.writer.wantsSpare(after: Self.busyBytes) { prepareSpare() }
-            let time = stream.writer.isDrafting ? Self.draftingPeriod : left
+            let isWanted = stream.writer.wantsSpare(after: Self.busyBytes) && !space.isAtReserve()
+            if isWanted { prepareSpare() }
+            let time = isWanted && stream.writer.isDrafting ? Self.draftingPeriod : left
             if maintenance.wait(milliseconds: time) { return }
             left -= time
         } while left > 0
@@ -125,7 +126,6 @@ extension DeviceLog {
     }
 
     private func prepareSpare() {
-        guard !space.isAtReserve() else { return }
         do { try stream.writer.extendDraft(now: Monotonic.nanoseconds()) } catch {
             logger.warning("No spare segment could be made", metadata: ["errno": "\(error.errno)"])
         }

@@ -9,8 +9,10 @@ enum Operation: Sendable {
     case quarantine(ObjectKey, RecordLocation)
     /// The bytes of this record are damaged, but the index holds all that it says: write it again.
     case restate(LogReference, RecordLocation)
-    /// Drop a tombstone.
-    case forget(ObjectKey, timestamp: UInt64)
+    /// Drop an eviction of this time, if the object has no record in a segment as old as the eviction's: all before `before` are gone.
+    case forget(ObjectKey, timestamp: UInt64, before: UInt32)
+    /// Does nothing; ends when everything before it has.
+    case wake
     /// Differences that no record tells are settled by a full comparison with the other replicas.
     case forgetLosses
 }

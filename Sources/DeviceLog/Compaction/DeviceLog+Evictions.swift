@@ -29,7 +29,7 @@ extension DeviceLog {
                 if walk.visit(entry) { found.append((key, entry.timestamp)) }
                 return true
             }
-            for outcome in perform(found.map { .forget($0.key, timestamp: $0.timestamp) }) {
+            for outcome in perform(found.map { .forget($0.key, timestamp: $0.timestamp, before: oldest) }) {
                 if case .stored = outcome { forgotten += 1 }
             }
         }

@@ -128,7 +128,11 @@ final class MisplacedObjects: @unchecked Sendable {
             return eventLoop.makeSucceededFuture([])
         }
         let partitions = Set(versions.map { UInt32(ring.partition(of: $0.hash)) }).sorted()
-        return theirs(partitions, from: versions[0].hash, through: versions[versions.count - 1].hash, primary, node)
+        let query = VersionQuery(
+            device: primary, policy: policy, partPower: ring.partPower, partitions: partitions, first: versions[0].hash,
+            // Usually it has little else in these partitions.
+            limit: versions.count * 2)
+        return theirs(query, through: versions[versions.count - 1].hash, on: node)
             .flatMap { [self] theirs in
                 guard let theirs else { return eventLoop.makeSucceededFuture([]) }
                 return give(versions, to: primary, on: node, that: theirs)
@@ -137,18 +141,17 @@ final class MisplacedObjects: @unchecked Sendable {
 
     /// What a primary has; nil when it did not say.
     private func theirs(
-        _ partitions: [UInt32], from first: PathHash, through last: PathHash, _ primary: UInt16,
-        _ node: any StorageNode
+        _ query: VersionQuery, through last: PathHash, on node: any StorageNode
     ) -> EventLoopFuture<[PathHash: ReplicaVersion]?> {
-        let query = VersionQuery(
-            device: primary, policy: policy, partPower: ring.partPower, partitions: partitions, first: first)
-        return node.versions(query, within: Self.timeout, on: eventLoop).flatMap { [self] reply in
+        node.versions(query, within: Self.timeout, on: eventLoop).flatMap { [self] reply in
             guard case .replication(.versions(let page)) = reply else { return eventLoop.makeSucceededFuture(nil) }
             let known = Dictionary(page.versions.map { ($0.hash, $0) }) { first, _ in first }
             guard !page.isWhole, let end = page.versions.last?.hash, end < last, let next = end.successor else {
                 return eventLoop.makeSucceededFuture(known)
             }
-            return theirs(partitions, from: next, through: last, primary, node).map { rest in
+            var rest = query
+            rest.first = next
+            return theirs(rest, through: last, on: node).map { rest in
                 rest.map { known.merging($0) { first, _ in first } }
             }
         }

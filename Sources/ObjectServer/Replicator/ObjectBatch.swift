@@ -99,12 +99,11 @@ final class ObjectBatch: @unchecked Sendable {
     }
 
     private func submit(_ write: Write, _ index: Int, bytes: Int64, isDelete: Bool) {
-        let completion = BatchWrite(sink: server.sinks.sink(for: eventLoop)) { [self] outcome in
+        server.submit(write, to: log, on: eventLoop) { [self] outcome in
             // Rows have their own replicator.
             if isDelete, case .stored(let position) = outcome { log.confirm(position) }
             end(index, ObjectFetch.Outcome(outcome, bytes: bytes))
         }
-        log.submit(write, completion: completion)
     }
 
     /// - Parameter isCounted: whether the fetcher has it in its figures.
@@ -114,17 +113,4 @@ final class ObjectBatch: @unchecked Sendable {
         left -= 1
         if left == 0 { promise.succeed(outcomes) }
     }
-}
-
-/// Unchecked: heard of on the batch's event loop.
-private final class BatchWrite: WriteCompletion, @unchecked Sendable {
-    let sink: any CompletionSink
-    private let whenCompleted: (WriteOutcome) -> Void
-
-    init(sink: EventLoopSink, whenCompleted: @escaping (WriteOutcome) -> Void) {
-        self.sink = sink
-        self.whenCompleted = whenCompleted
-    }
-
-    func completed(_ outcome: WriteOutcome) { whenCompleted(outcome) }
 }

@@ -15,20 +15,26 @@ final class ObjectFetcher: @unchecked Sendable {
     private let server: ObjectServer
     private let eventLoop: any EventLoop
     private var underWay: [Place: EventLoopFuture<ObjectFetch.Outcome>] = [:]
-    private var waiting: [() -> Void] = []
-    private var firstWaiting = 0
+    private let singles: TaskGate
+    private let batches: TaskGate
     /// Since the start.
     private(set) var objects: Int64 = 0
     private(set) var bytes: Int64 = 0
 
     /// Bodies of this many objects are in memory: at most 256 KiB of each, or two pieces of a large one.
-    private static let maximumUnderWay = 64
+    private static let singlesAtOnce = 64
+    /// And those of this many batches: of each one answer that is being written, and one that is on its way. They have a gate of their own, since they
+    /// wait for fetches of single objects.
+    private static let batchesAtOnce = 8
     /// Beyond this a fetch fails at once; whoever asks has a limit below it.
-    private static let maximumWaiting = 65_536
+    private static let maximumSinglesWaiting = 65_536
+    private static let maximumBatchesWaiting = 1024
 
     init(_ server: ObjectServer, on eventLoop: any EventLoop) {
         self.server = server
         self.eventLoop = eventLoop
+        singles = TaskGate(width: Self.singlesAtOnce, maximumWaiting: Self.maximumSinglesWaiting, on: eventLoop)
+        batches = TaskGate(width: Self.batchesAtOnce, maximumWaiting: Self.maximumBatchesWaiting, on: eventLoop)
     }
 
     /// Brings `version` or something newer of an object to a device of this node; at once when it is there. On the event loop; never fails.
@@ -40,21 +46,15 @@ final class ObjectFetcher: @unchecked Sendable {
         guard let log = server.devices[device] else {
             return failed(.noDevice, "device \(device) is not on this node")
         }
-        guard waiting.count - firstWaiting < Self.maximumWaiting else { return failed(.busy, "too many fetches wait") }
-        let promise = eventLoop.makePromise(of: ObjectFetch.Outcome.self)
-        underWay[place] = promise.futureResult
-        let begin = { [self] in
-            start(version, place, log, source).whenComplete { [self] result in
-                let outcome = (try? result.get()) ?? .failed(StorageFailure(.closing))
-                underWay[place] = nil
-                if case .stored(let bytes) = outcome { count(bytes) }
-                promise.succeed(outcome)
-                // Others have their turn on the loop between two.
-                eventLoop.execute { [self] in beginNext() }
-            }
+        let fetch = singles.run { [self] in start(version, place, log, source) }
+        guard let fetch else { return failed(.busy, "too many fetches wait") }
+        let outcome = fetch.flatMapErrorThrowing { _ in .failed(StorageFailure(.closing)) }
+        underWay[place] = outcome
+        outcome.whenSuccess { [self] outcome in
+            underWay[place] = nil
+            if case .stored(let bytes) = outcome { count(bytes) }
         }
-        if underWay.count <= Self.maximumUnderWay { begin() } else { waiting.append(begin) }
-        return promise.futureResult
+        return outcome
     }
 
     /// Brings many objects, all of which are newer there, as one would each; small ones together. On the event loop; one outcome for each, never fails.
@@ -68,10 +68,14 @@ final class ObjectFetcher: @unchecked Sendable {
             let failure = StorageFailure(.unreachable, "no node has device \(source), or this one not \(device)")
             return eventLoop.makeSucceededFuture(Array(repeating: .failed(failure), count: versions.count))
         }
-        let batch = ObjectBatch(
-            versions, policy: policy, to: device, log, from: source, on: node, server: server, fetcher: self,
-            eventLoop: eventLoop)
-        return batch.start()
+        let fetch = batches.run { [self] in
+            ObjectBatch(
+                versions, policy: policy, to: device, log, from: source, on: node, server: server, fetcher: self,
+                eventLoop: eventLoop
+            ).start()
+        }
+        let busy = ObjectFetch.Outcome.failed(StorageFailure(.busy, "too many fetches wait"))
+        return fetch ?? eventLoop.makeSucceededFuture(Array(repeating: busy, count: versions.count))
     }
 
     /// Of an object that was stored.
@@ -94,16 +98,6 @@ final class ObjectFetcher: @unchecked Sendable {
             return failed(.unreachable, "no node has device \(source)")
         }
         return ObjectFetch(place.key, to: log, server: server, on: eventLoop).start(from: source, on: node)
-    }
-
-    private func beginNext() {
-        guard firstWaiting < waiting.count else {
-            waiting.removeAll(keepingCapacity: true)
-            firstWaiting = 0
-            return
-        }
-        firstWaiting += 1
-        waiting[firstWaiting - 1]()
     }
 
     private func failed(

@@ -136,7 +136,7 @@ package final class ObjectReplicator: @unchecked Sendable {
             }
             return compare(device, log, policy, ring).flatMap { [self] alike in
                 giveAway(device, log, policy, ring).flatMap { [self] in
-                    guard reclaim.isDue(device, log) else { return eventLoop.makeSucceededVoidFuture() }
+                    guard reclaim.isDue(device, log, policy: policy) else { return eventLoop.makeSucceededVoidFuture() }
                     return reclaim.run(
                         device, log, policy: policy, ring, ringsVersion: version,
                         partitions: ring.firstPlaces(of: device, in: alike))
@@ -352,17 +352,6 @@ extension Ring {
             let primaries = primaries(of: Int(partition)).deviceIDs
             return primaries.first == device && others == primaries.count - 1
         }.keys.sorted()
-    }
-}
-
-extension WorkerControl {
-    /// For `BoundedTasks`: how long to wait until the next step.
-    func timeToNextStep() -> TimeAmount? {
-        switch step(0) {
-        case .proceed, .stop: nil
-        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
-        case .paused: .milliseconds(500)
-        }
     }
 }
 

@@ -89,24 +89,31 @@ extension DeviceLog {
         }
     }
 
-    /// - Parameter last: nothing behind it is wanted.
-    func versions(_ query: VersionQuery, through last: PathHash? = nil) throws(DeviceLogError) -> VersionPage {
-        var page = VersionPage(versions: [], isWhole: true)
-        try versions(
-            policy: query.policy, partPower: Int(query.partPower), partitions: query.partitions, from: query.first
-        ) { key, version in
-            if let last, last < key.hash { return false }
-            return page.take(key, version, limit: query.limit)
-        }
-        return page
+    func versions(_ query: VersionQuery) throws(DeviceLogError) -> VersionPage {
+        try versions(policy: query.policy, in: query.ranges, limit: query.limit)
     }
 
     func versions(_ query: RangeQuery) throws(DeviceLogError) -> VersionPage {
+        try versions(policy: query.policy, in: [query.range], limit: query.limit)
+    }
+
+    private func versions(policy: UInt8, in ranges: [HashRange], limit: Int) throws(DeviceLogError) -> VersionPage {
         var page = VersionPage(versions: [], isWhole: true)
-        try versions(policy: query.policy, from: query.range.first, through: query.range.last) { key, version in
-            page.take(key, version, limit: query.limit)
-        }
+        try versions(policy: policy, in: ranges) { key, version in page.take(key, version, limit: limit) }
         return page
+    }
+
+    /// Keys and versions of everything in some ranges, one after the other, until `visit` says false.
+    func versions(
+        policy: UInt8, in ranges: [HashRange], visit: (ObjectKey, ObjectVersion) -> Bool
+    ) throws(DeviceLogError) {
+        var isStopped = false
+        for range in ranges where !isStopped {
+            try versions(policy: policy, from: range.first, through: range.last) { key, version in
+                isStopped = !visit(key, version)
+                return !isStopped
+            }
+        }
     }
 }
 

@@ -31,10 +31,13 @@ final class PairComparison: @unchecked Sendable {
     /// Partitions that differ whose keys are asked for together, and such groups at once: one is written while the next is asked for.
     private static let partitionsPerGroup = 256
     private static let width = 2
+    /// Versions that each is asked for at once.
+    private let page: Int
 
     init(
         own: UInt16, other: UInt16, policy: UInt8, partPower: Int, isSuccessor: Bool, log: DeviceLog,
-        node: any StorageNode, workers: NIOThreadPool, on eventLoop: any EventLoop,
+        node: any StorageNode, workers: NIOThreadPool, page: Int = VersionQuery.maximumLimit,
+        on eventLoop: any EventLoop,
         bring: @escaping ([ReplicaVersion]) -> EventLoopFuture<[PathHash]>
     ) {
         self.own = own
@@ -45,6 +48,7 @@ final class PairComparison: @unchecked Sendable {
         self.log = log
         self.node = node
         self.workers = workers
+        self.page = page
         self.eventLoop = eventLoop
         self.bring = bring
     }
@@ -80,38 +84,46 @@ final class PairComparison: @unchecked Sendable {
         }
     }
 
+    /// A page of both, as far as both reach; the next one when what is newer there has come.
     private func compareVersions(_ partitions: [UInt32], from first: PathHash) -> EventLoopFuture<Void> {
-        let query = VersionQuery(
-            device: other, policy: policy, partPower: partPower, partitions: partitions, first: first)
-        return node.versions(query, within: Self.timeout, on: eventLoop).flatMap { [self] reply in
-            guard case .replication(.versions(let page)) = reply else {
+        var query = VersionQuery(
+            device: other, policy: policy, partPower: partPower, partitions: partitions, first: first,
+            limit: page)
+        let asked = node.versions(query, within: Self.timeout, on: eventLoop)
+        query.device = own
+        let walked = workers.runIfActive(eventLoop: eventLoop) { [log, query] in try log.versions(query) }
+        return asked.and(walked).flatMap { [self] reply, own in
+            guard case .replication(.versions(let theirs)) = reply, theirs.isWhole || !theirs.versions.isEmpty else {
                 unsettled.formUnion(partitions)
                 return eventLoop.makeSucceededVoidFuture()
             }
-            guard !page.isWhole, let last = page.versions.last?.hash, let next = last.successor else {
-                return compare(page.versions, with: partitions, from: first, through: nil)
+            let last = [own, theirs].compactMap(\.last).min()
+            return compare(own.through(last), theirs.through(last)).flatMap { [self] in
+                guard let next = last?.successor else { return eventLoop.makeSucceededVoidFuture() }
+                return compareVersions(partitions, from: next)
             }
-            // The next page is asked for while this one is fetched.
-            return compare(page.versions, with: partitions, from: first, through: last)
-                .and(compareVersions(partitions, from: next)).map { _ in }
-        }
-    }
-
-    private func compare(
-        _ theirs: [ReplicaVersion], with partitions: [UInt32], from first: PathHash, through last: PathHash?
-    ) -> EventLoopFuture<Void> {
-        let query = VersionQuery(
-            device: own, policy: policy, partPower: partPower, partitions: partitions, first: first, limit: .max)
-        return workers.runIfActive(eventLoop: eventLoop) { [log] in
-            VersionDifference(own: try log.versions(query, through: last).versions, other: theirs)
-        }.flatMap { [self] difference in
-            bring(difference.wanted).map { difference.unreadable + $0 }
-        }.map { [self] missing in
-            unsettled.formUnion(missing.map { UInt32($0.partition(partPower: partPower)) })
         }.flatMapError { [self] _ in
             unsettled.formUnion(partitions)
             return eventLoop.makeSucceededVoidFuture()
         }
+    }
+
+    private func compare(_ own: [ReplicaVersion], _ theirs: [ReplicaVersion]) -> EventLoopFuture<Void> {
+        let difference = VersionDifference(own: own, other: theirs)
+        return bring(difference.wanted).map { [self] missing in
+            let hashes = difference.unreadable + missing
+            unsettled.formUnion(hashes.map { UInt32($0.partition(partPower: partPower)) })
+        }
+    }
+}
+
+extension VersionPage {
+    /// Up to which hash it says everything; nil: to the end.
+    fileprivate var last: PathHash? { isWhole ? nil : versions.last?.hash }
+
+    fileprivate func through(_ last: PathHash?) -> [ReplicaVersion] {
+        guard let last else { return versions }
+        return Array(versions.prefix { !(last < $0.hash) })
     }
 }
 

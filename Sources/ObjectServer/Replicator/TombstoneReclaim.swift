@@ -16,11 +16,16 @@ final class TombstoneReclaim: @unchecked Sendable {
     private let now: @Sendable () -> Timestamp
     /// From a deletion until no write that is older can still be on its way; more than clocks are apart.
     private let settling: TimeAmount
-    private var lastRuns: [UInt16: NIODeadline] = [:]
+    private var lastRuns: [Place: NIODeadline] = [:]
     /// Since the start.
     private(set) var reclaimed: Int64 = 0
 
     private static let timeout = TimeAmount.seconds(30)
+
+    private struct Place: Hashable {
+        var device: UInt16
+        var policy: UInt8
+    }
 
     init(
         _ server: ObjectServer, settling: TimeAmount, now: @escaping @Sendable () -> Timestamp,
@@ -32,10 +37,12 @@ final class TombstoneReclaim: @unchecked Sendable {
         self.eventLoop = eventLoop
     }
 
-    /// Whether it is time to look again at a device: its index is walked for that.
-    func isDue(_ device: UInt16, _ log: DeviceLog) -> Bool {
+    /// Whether it is time to look again at a policy of a device: its index is walked for that.
+    func isDue(_ device: UInt16, _ log: DeviceLog, policy: UInt8) -> Bool {
         guard log.tombstones > 0 else { return false }
-        return lastRuns[device].map { eventLoop.now - $0 >= .nanoseconds(settling.nanoseconds / 6) } ?? true
+        return lastRuns[Place(device: device, policy: policy)].map {
+            eventLoop.now - $0 >= .nanoseconds(settling.nanoseconds / 6)
+        } ?? true
     }
 
     /// On the event loop; never fails.
@@ -44,7 +51,7 @@ final class TombstoneReclaim: @unchecked Sendable {
     func run(
         _ device: UInt16, _ log: DeviceLog, policy: UInt8, _ ring: Ring, ringsVersion: UInt64, partitions: [UInt32]
     ) -> EventLoopFuture<Void> {
-        lastRuns[device] = eventLoop.now
+        lastRuns[Place(device: device, policy: policy)] = eventLoop.now
         guard !partitions.isEmpty else { return eventLoop.makeSucceededVoidFuture() }
         return oldestPass(of: ring, ringsVersion).flatMap { [self] age in
             guard let age else { return eventLoop.makeSucceededVoidFuture() }
@@ -122,7 +129,8 @@ extension DeviceLog {
     ) throws(DeviceLogError) -> (tombstones: [ReclaimTombstones.Tombstone], next: PathHash?) {
         var found: [ReclaimTombstones.Tombstone] = []
         var next: PathHash?
-        try versions(policy: policy, partPower: partPower, partitions: partitions, from: first) { key, version in
+        let ranges = HashRange.of(partitions, partPower: partPower, from: first)
+        try versions(policy: policy, in: ranges) { key, version in
             guard found.count < ReclaimTombstones.maximumTombstones else {
                 next = key.hash
                 return false
@@ -171,22 +179,10 @@ extension ObjectServer {
     func evict(
         _ key: ObjectKey, _ timestamp: Timestamp, _ log: DeviceLog, on eventLoop: any EventLoop
     ) -> EventLoopFuture<Bool> {
-        let write = EvictionWrite(sink: sinks.sink(for: eventLoop), on: eventLoop)
-        log.submit(.evict(key, timestamp: timestamp.rawValue), completion: write)
-        return write.promise.futureResult
-    }
-}
-
-private final class EvictionWrite: WriteCompletion {
-    let sink: any CompletionSink
-    let promise: EventLoopPromise<Bool>
-
-    init(sink: EventLoopSink, on eventLoop: any EventLoop) {
-        self.sink = sink
-        promise = eventLoop.makePromise()
-    }
-
-    func completed(_ outcome: WriteOutcome) {
-        if case .stored = outcome { promise.succeed(true) } else { promise.succeed(false) }
+        let promise = eventLoop.makePromise(of: Bool.self)
+        submit(.evict(key, timestamp: timestamp.rawValue), to: log, on: eventLoop) { outcome in
+            if case .stored = outcome { promise.succeed(true) } else { promise.succeed(false) }
+        }
+        return promise.futureResult
     }
 }

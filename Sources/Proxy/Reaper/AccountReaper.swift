@@ -94,15 +94,6 @@ package final class AccountReaper: @unchecked Sendable {
 
     private var done: EventLoopFuture<Void> { eventLoop.makeSucceededVoidFuture() }
 
-    /// For `BoundedTasks`: how long to wait until the next step.
-    private func timeToNextStep() -> TimeAmount? {
-        switch control.step(0) {
-        case .proceed, .stop: nil
-        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
-        case .paused: .milliseconds(500)
-        }
-    }
-
     // MARK: Accounts
 
     private func pass() -> EventLoopFuture<Void> {
@@ -120,7 +111,7 @@ package final class AccountReaper: @unchecked Sendable {
         guard !passes.isStopped else { return done }
         return surroundings.deleted(device, first).hop(to: eventLoop).flatMap { [self] page in
             BoundedTasks.run(
-                page.accounts.count, width: Self.accountsAtOnce, on: eventLoop, pause: timeToNextStep
+                page.accounts.count, width: Self.accountsAtOnce, on: eventLoop, pause: control.timeToNextStep
             ) { [self] in reap(page.accounts[$0].account, from: device) }.flatMap { [self] in
                 page.next.map { reapAccounts(of: device, from: $0) } ?? done
             }
@@ -200,7 +191,7 @@ package final class AccountReaper: @unchecked Sendable {
         return page(of: account(name), after: marker, limit: Self.containersPage).flatMap { [self] page in
             guard let page else { return done }
             return BoundedTasks.run(
-                page.rows.count, width: Self.containersAtOnce, on: eventLoop, pause: timeToNextStep
+                page.rows.count, width: Self.containersAtOnce, on: eventLoop, pause: control.timeToNextStep
             ) { [self] in reap(page.rows[$0], of: name) }.flatMap { [self] in
                 page.next.map { reapContainers(of: name, after: $0) } ?? done
             }
@@ -250,7 +241,7 @@ package final class AccountReaper: @unchecked Sendable {
             if page.rows.isEmpty { return eventLoop.makeSucceededFuture(marker.isEmpty ? page.state : nil) }
             var isAnyLeft = isAnyLeft
             return BoundedTasks.run(
-                page.rows.count, width: Self.objectsAtOnce, on: eventLoop, pause: timeToNextStep
+                page.rows.count, width: Self.objectsAtOnce, on: eventLoop, pause: control.timeToNextStep
             ) { [self] in
                 remove(page.rows[$0], from: target).assumeIsolated().map { if !$0 { isAnyLeft = true } }.nonisolated()
             }.assumeIsolated().flatMap { [self] in

@@ -109,8 +109,14 @@ package struct VersionQuery: Equatable, Sendable {
 }
 
 extension VersionQuery {
-    /// What is asked for as ranges of hashes: neighbouring partitions are one.
-    package var ranges: [HashRange] {
+    /// What is asked for as ranges of hashes.
+    package var ranges: [HashRange] { HashRange.of(partitions, partPower: Int(partPower), from: first) }
+}
+
+extension HashRange {
+    /// The hashes of some partitions, the upper `partPower` bits of a hash, in ascending order, without those before `first`: neighbouring partitions
+    /// are one range.
+    package static func of(_ partitions: [UInt32], partPower: Int, from first: PathHash) -> [HashRange] {
         let shift = UInt64(64 - partPower)
         var ranges: [HashRange] = []
         var index = 0

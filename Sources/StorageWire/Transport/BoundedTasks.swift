@@ -1,3 +1,4 @@
+package import Daemon
 package import NIOCore
 
 /// Runs a number of tasks on one event loop, some of them at once.
@@ -64,6 +65,20 @@ package final class BoundedTasks: @unchecked Sendable {
                     goOn()
                 }
             }
+        }
+    }
+}
+
+extension WorkerControl {
+    /// Looked at again after this time while the worker is paused.
+    private static let pausedPeriod = TimeAmount.milliseconds(500)
+
+    /// For `BoundedTasks`: how long to wait until the next step.
+    package func timeToNextStep() -> TimeAmount? {
+        switch step(0) {
+        case .proceed, .stop: nil
+        case .wait(let nanoseconds): .nanoseconds(Int64(clamping: nanoseconds))
+        case .paused: Self.pausedPeriod
         }
     }
 }
