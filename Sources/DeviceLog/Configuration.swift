@@ -60,6 +60,8 @@ package struct Configuration: Sendable {
     package var memoryEntries = 32_768
     /// Runs of the index below this are merged with each other; beyond, with those of about their size.
     package var indexRunSize: Int64 = 4 << 20
+    /// Memory for blocks of the index in which something was found; 0 switches it off. Only what is used is taken.
+    package var indexMemory = 16 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Evictions that older segments hold back, at least, before those are rewritten for that.

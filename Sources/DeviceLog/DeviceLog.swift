@@ -159,7 +159,8 @@ package final class DeviceLog: Sendable {
         func open() throws(DeviceLogError) -> RunIndex {
             try RunIndex(
                 directory: directory.index, fileSystem: directory.fileSystem,
-                policy: MergePolicy(smallest: configuration.indexRunSize))
+                policy: MergePolicy(smallest: configuration.indexRunSize),
+                memory: BlockMemory(limit: configuration.indexMemory))
         }
         do {
             return try open()

@@ -49,14 +49,14 @@ package struct PathHasher: Sendable {
     }
 
     /// The hash of `/account`.
-    package func hash(account: some Collection<UInt8>) -> PathHash {
+    package func hash(account: [UInt8]) -> PathHash {
         var bytes = start(account.count)
         append(account, to: &bytes)
         return finish(&bytes)
     }
 
     /// The hash of `/account/container`.
-    package func hash(account: some Collection<UInt8>, container: some Collection<UInt8>) -> PathHash {
+    package func hash(account: [UInt8], container: [UInt8]) -> PathHash {
         var bytes = start(account.count + container.count)
         append(account, to: &bytes)
         append(container, to: &bytes)
@@ -65,7 +65,7 @@ package struct PathHasher: Sendable {
 
     /// The hash of `/account/container/object`.
     package func hash(
-        account: some Collection<UInt8>, container: some Collection<UInt8>, object: some Collection<UInt8>
+        account: [UInt8], container: [UInt8], object: [UInt8]
     ) -> PathHash {
         var bytes = start(account.count + container.count + object.count)
         append(account, to: &bytes)
@@ -88,7 +88,7 @@ package struct PathHasher: Sendable {
         return bytes
     }
 
-    private func append(_ element: some Collection<UInt8>, to bytes: inout [UInt8]) {
+    private func append(_ element: [UInt8], to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "/"))
         bytes.append(contentsOf: element)
     }

@@ -201,7 +201,7 @@ struct DamageTests {
             log.tidyIndex()
         }
         let log = try open()
-        for number in 0..<50 as Range<UInt64> { #expect(log.put(number, at: 10, "body \(number)").isStored) }
+        for number in 0..<100 as Range<UInt64> { #expect(log.put(number, at: 10, "body \(number)").isStored) }
         #expect(log.perform(.row(table(1), Row(name: [97], timestamp: 1, bytes: 3))).isStored)
         #expect(log.perform(.pending(payload: bytes("later"))).isStored)
         #expect(log.perform(.pending(payload: bytes("done"))).isStored)
@@ -222,7 +222,7 @@ struct DamageTests {
         }
         let again = try open()
         #expect(try again.verifyIndex())
-        for number in 0..<50 as Range<UInt64> { #expect(try again.text(number) == "body \(number)") }
+        for number in 0..<100 as Range<UInt64> { #expect(try again.text(number) == "body \(number)") }
         #expect(try again.names(table(1)) == ["a"])
         #expect(try again.tableInfo(table(1)).stats.total.bytes == 3)
         #expect(again.digest(policy: 0, buckets: 0..<65536) == digest)

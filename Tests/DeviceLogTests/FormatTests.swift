@@ -35,10 +35,36 @@ struct FormatTests {
         let entry = ObjectEntry(
             kind: .live, timestamp: 5, dataTimestamp: 4, record: RecordLocation(segment: 2, offset: 256, length: 112),
             data: .none, blob: 0)
+        #expect(hex(Self.encoded(entry)) == Self.goldenEntry)
+        #expect(Self.encoded(entry).withUnsafeBytes { IndexCoding.object($0) } == entry)
+        var old = [UInt8](repeating: 0, count: IndexCoding.objectSize)
+        for (place, byte) in Self.goldenEntryOfFormat1.enumerated() { old[place] = byte }
+        #expect(old.withUnsafeBytes { IndexCoding.object($0) } == entry)
+    }
+
+    /// All that may be there or not; of any other length it is damage.
+    @Test func shortObjectEntries() {
+        let places = [RecordLocation.none, RecordLocation(segment: 7, offset: 0, length: 0)]
+        for kind in [ObjectEntry.Kind.live, .tombstone, .quarantined, .evicted] {
+            for dataTimestamp in [0, 4, 5] as [UInt64] {
+                for (data, blob) in [(places[0], 0), (places[1], 0), (places[0], 9), (places[1], 9)] {
+                    let entry = ObjectEntry(
+                        kind: kind, timestamp: 5, dataTimestamp: dataTimestamp,
+                        record: RecordLocation(segment: 2, offset: 256, length: 112), data: data, blob: UInt64(blob))
+                    let value = Self.encoded(entry)
+                    #expect(value.withUnsafeBytes { IndexCoding.object($0) } == entry)
+                    let shorter = value.dropLast()
+                    #expect(Array(shorter).withUnsafeBytes { IndexCoding.object($0) } == nil)
+                    #expect((value + [0]).withUnsafeBytes { IndexCoding.object($0) } == nil)
+                }
+            }
+        }
+    }
+
+    private static func encoded(_ entry: ObjectEntry) -> [UInt8] {
         var value = [UInt8](repeating: 0, count: IndexCoding.objectSize)
-        value.withUnsafeMutableBytes { IndexCoding.encode(entry, to: $0.baseAddress!) }
-        #expect(hex(value) == Self.goldenEntry)
-        #expect(value.withUnsafeBytes { IndexCoding.object($0) } == entry)
+        let length = value.withUnsafeMutableBytes { IndexCoding.encode(entry, to: $0.baseAddress!) }
+        return Array(value[..<length])
     }
 
     @Test func identityFile() {
@@ -74,6 +100,8 @@ struct FormatTests {
     private static let goldenSeal =
         "524644450100000002000000700100000900000000000000000000000000000000000000000000000000000000000000"
         + "00000000000000000000000073908679"
-    private static let goldenEntry =
-        "01050000000000000004000000000000000200000000010000700000000000000000000000000000000000000000000000"
+    private static let goldenEntry = "9105000000000000000200000000010000700000000400000000000000"
+    private static let goldenEntryOfFormat1: [UInt8] = [
+        1, 5, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 0x70,
+    ]
 }

@@ -50,8 +50,8 @@ struct OtherFormatTests {
         return ""
     }
 
-    private func advice(_ path: String, _ found: Int, writer: String) -> String {
-        "\(path) has format \(found), and this program knows 1: \(writer) ringfort wrote it. Start that one, "
+    private func advice(_ path: String, _ found: Int, known: Int = 1, writer: String) -> String {
+        "\(path) has format \(found), and this program knows \(known): \(writer) ringfort wrote it. Start that one, "
             + "or empty the device's directory, and the device is filled by the others"
     }
 
@@ -100,7 +100,9 @@ struct OtherFormatTests {
     /// The log has everything: an older program can take over.
     @Test func anIndexOfAnotherFormatIsRebuilt() throws {
         try raise(at: 8, checksum: -4, in: "/device/index/manifest")
-        #expect(throws: DeviceLogError.refused(reason: advice("/device/index/manifest", 2, writer: "a newer"))) {
+        #expect(
+            throws: DeviceLogError.refused(reason: advice("/device/index/manifest", 3, known: 2, writer: "a newer"))
+        ) {
             try RunManifest.read("/device/index", files)
         }
         let log = try open()

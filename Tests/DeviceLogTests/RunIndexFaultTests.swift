@@ -422,7 +422,7 @@ struct RunIndexFaultTests {
             let crafted = MemoryFileSystem()
             let target = try crafted.open("/x", .create)
             try bytes.withUnsafeBytes { try target.write($0, at: 0) }
-            guard let run = try? Run.open(target, number: 1) else { continue }
+            guard let run = try? Run.open(target, number: 1, memory: BlockMemory(limit: 0)) else { continue }
             for number in 0..<10 as Range<UInt64> {
                 IndexSpace.objects.key(key(number)).withBytes { key in
                     _ = try? run.find(key, IndexCoding.object)

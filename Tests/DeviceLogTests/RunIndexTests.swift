@@ -6,14 +6,19 @@ import Testing
 struct RunIndexTests {
     private static let directory = "/device/index"
 
-    private static func open(_ fileSystem: any FileSystem, smallest: Int64 = 2000) throws -> RunIndex {
-        try RunIndex(directory: directory, fileSystem: fileSystem, policy: MergePolicy(smallest: smallest))
+    private static func open(
+        _ fileSystem: any FileSystem, smallest: Int64 = 2000, memory: BlockMemory = BlockMemory(limit: 0)
+    ) throws -> RunIndex {
+        try RunIndex(
+            directory: directory, fileSystem: fileSystem, policy: MergePolicy(smallest: smallest), memory: memory)
     }
 
-    @Test(arguments: [1, 2, 3, 4] as [UInt64]) func itHoldsWhatAModelHolds(seed: UInt64) throws {
+    /// Without blocks in memory, with a few, and with all.
+    @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func itHoldsWhatAModelHolds(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let fileSystem = MemoryFileSystem()
-        var index = try Self.open(fileSystem)
+        let memory = BlockMemory(limit: [0, 10_000, 10 << 20][Int(seed % 3)])
+        var index = try Self.open(fileSystem, memory: memory)
         let model = MemoryIndex()
         var writer = LayerWriter()
         for step in 0..<120 {
@@ -23,12 +28,14 @@ struct RunIndexTests {
             switch Int.random(in: 0..<6, using: &random) {
             case 0:
                 try index.close(erasing: false)
-                index = try Self.open(fileSystem)
+                #expect(memory.inUse == 0, "seed \(seed), step \(step)")
+                index = try Self.open(fileSystem, memory: memory)
             // A merge that goes on later, with newer runs above its own.
             case 1: try index.tidy { true }
             case 2...4: try index.tidy { false }
             default: break
             }
+            #expect(memory.inUse <= memory.limit && (memory.limit > 0 || memory.inUse == 0))
             if step % 10 == 9 { try Self.compare(index, model, &random, "seed \(seed), step \(step)") }
         }
         try index.tidy { false }

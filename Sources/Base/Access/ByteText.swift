@@ -1,17 +1,20 @@
 /// Hexadecimal and base64url (RFC 4648 5, without padding) forms of bytes.
 package enum ByteText {
-    private static let hexDigits = Array("0123456789abcdef".utf8)
     private static let base64Digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
     /// Lower-case hexadecimal digits, two for each byte.
-    package static func hex(_ bytes: some Collection<UInt8>) -> [UInt8] {
-        var text = [UInt8]()
-        text.reserveCapacity(bytes.count * 2)
-        for byte in bytes {
-            text.append(hexDigits[Int(byte >> 4)])
-            text.append(hexDigits[Int(byte & 15)])
+    package static func hex(_ bytes: [UInt8]) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: bytes.count * 2) { text, count in
+            for byte in bytes {
+                text.initializeElement(at: count, to: hexDigit(byte >> 4))
+                text.initializeElement(at: count + 1, to: hexDigit(byte & 15))
+                count += 2
+            }
         }
-        return text
+    }
+
+    private static func hexDigit(_ value: UInt8) -> UInt8 {
+        value + (value < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
     }
 
     /// The bytes of hexadecimal `text` in either case; nil for an odd length or another character.

@@ -8,9 +8,11 @@ package struct ServiceThread: @unchecked Sendable {
 
     private final class Start {
         let name: String
+        let niceness: Int32
         let body: @Sendable () -> Void
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, niceness: Int32, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.niceness = niceness
             self.body = body
         }
     }
@@ -18,8 +20,12 @@ package struct ServiceThread: @unchecked Sendable {
     /// Starts the thread. The name shows in `top -H` and `perf`, 15 bytes of it at most.
     ///
     /// Throws `EAGAIN` when the process may not have another thread.
-    package init(named name: String, _ body: @escaping @Sendable () -> Void) throws(FileError) {
-        let start = Unmanaged.passRetained(Start(name: name, body: body))
+    ///
+    /// - Parameter niceness: how far it stands back when others want the processor, 0 to 19 (`nice(2)`); the threads that clients wait for have 0.
+    package init(
+        named name: String, niceness: Int32 = 0, _ body: @escaping @Sendable () -> Void
+    ) throws(FileError) {
+        let start = Unmanaged.passRetained(Start(name: name, niceness: niceness, body: body))
         var thread = pthread_t()
         let code = pthread_create(
             &thread, nil,
@@ -27,6 +33,7 @@ package struct ServiceThread: @unchecked Sendable {
                 guard let context else { return nil }
                 let start = Unmanaged<Start>.fromOpaque(context).takeRetainedValue()
                 kernel_name_thread(String(start.name.prefix(15)))
+                if start.niceness > 0 { kernel_stand_back(start.niceness) }
                 start.body()
                 return nil
             }, start.toOpaque())

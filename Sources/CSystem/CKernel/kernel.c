@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,6 +39,11 @@ void kernel_keep_memory(int largest_pooled, int kept_free, int arenas) {
 void kernel_give_back_memory(void) { malloc_trim(0); }
 
 int kernel_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+void kernel_stand_back(int niceness) {
+    // Of a thread, not of the process as POSIX has it: that is what Linux does. It cannot fail upwards.
+    setpriority(PRIO_PROCESS, (id_t)kernel_thread_id(), niceness);
+}
 
 void kernel_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 

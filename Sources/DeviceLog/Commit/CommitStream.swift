@@ -78,7 +78,7 @@ final class CommitStream: @unchecked Sendable {
         }
     }
 
-    /// Records of the last batch; for the commit thread.
+    /// Records of the last batch that had any for clients, without those of compaction; for the commit thread.
     private(set) var lastBatchRecords = 0
 
     // MARK: One batch
@@ -102,6 +102,8 @@ final class CommitStream: @unchecked Sendable {
             releaseBlobs()
         }
         noteFigures(records: error == nil ? buffer.records : 0)
+        let writes = finished.count { $0.queued.isWrite }
+        if error == nil, writes > 0 { lastBatchRecords = writes }
         deliver()
     }
 
@@ -181,7 +183,6 @@ final class CommitStream: @unchecked Sendable {
     }
 
     private func noteFigures(records: Int) {
-        if records > 0 { lastBatchRecords = records }
         figures.withLock { figures in
             figures.commits += 1
             figures.records += UInt64(records)

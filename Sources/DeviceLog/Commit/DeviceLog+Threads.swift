@@ -14,13 +14,16 @@ extension DeviceLog {
     private static let busyBytes: Int64 = 8 << 20
     /// Nanoseconds between two walks over the index for evictions.
     private static let evictionPeriod: UInt64 = 3600 * 1_000_000_000
+    private static let compactionNiceness: Int32 = 10
     /// Committed entries beyond which the commit thread waits for the index, in multiples of `memoryEntries`.
     private static let largestBacklog = 2
 
     func startThreads() {
         let commit = DeviceThread(name: "commit") { [weak self] in self?.runCommits() }
         let maintenance = DeviceThread(name: "maintenance") { [weak self] in self?.runMaintenance() }
-        let compaction = DeviceThread(name: "compaction") { [weak self] in self?.runCompaction() }
+        let compaction = DeviceThread(name: "compaction", niceness: Self.compactionNiceness) { [weak self] in
+            self?.runCompaction()
+        }
         state.withLock { $0.threads = [commit, maintenance, compaction] }
     }
 

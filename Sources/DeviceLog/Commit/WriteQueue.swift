@@ -23,6 +23,8 @@ struct QueuedOperation: Sendable {
     var completion: (any WriteCompletion)?
     /// Bytes that it holds.
     var size: Int
+
+    var isWrite: Bool { if case .write = operation { true } else { false } }
 }
 
 /// Operations waiting for the commit stream.

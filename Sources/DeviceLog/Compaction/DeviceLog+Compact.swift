@@ -3,8 +3,10 @@ internal import Synchronization
 
 /// Compaction: segments with much garbage are emptied and used again.
 extension DeviceLog {
-    /// Records copied between two waits for the commit stream.
+    /// Records copied between two waits for the commit stream, and their bytes, if they are not one: the writes of clients are in the same batches,
+    /// and wait for all that is in them.
     private static let stride = 64
+    private static let strideBytes = 128 << 10
     /// With less than one part in so many of the disk free, space matters more than anything else.
     private static let shortShare: Int64 = 10
 
@@ -84,13 +86,18 @@ extension DeviceLog {
             end: SegmentSeal.read(segment, from: file)?.end, minimumBatch: 0)
         let isShort = isShortOfSpace
         var group: [RecordHeader] = []
+        var bytes = 0
         while liveBytes(of: segment) > 0 {
             let event = try scanner.next()
-            if case .record(let header) = event { group.append(header) }
+            if case .record(let header) = event {
+                group.append(header)
+                bytes += Int(header.length)
+            }
             let isEnd = event == .end
-            if group.count == Self.stride || isEnd {
+            if group.count == Self.stride || bytes >= Self.strideBytes || isEnd {
                 try relocate(group, isShort)
                 group.removeAll(keepingCapacity: true)
+                bytes = 0
             }
             if isEnd { return }
         }

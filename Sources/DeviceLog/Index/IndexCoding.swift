@@ -30,19 +30,74 @@ enum IndexCoding {
 
     // MARK: Objects
 
+    /// At most.
     static let objectSize = 49
+    /// Kind, timestamp and place: all that most objects need.
+    private static let shortObject = 21
+    private static let kindMask: UInt8 = 0x07
+    /// The data timestamp is the timestamp. Without this and the next one it is 0.
+    private static let sameDataTimestamp: UInt8 = 0x08
+    private static let hasDataTimestamp: UInt8 = 0x10
+    private static let hasData: UInt8 = 0x20
+    private static let hasBlob: UInt8 = 0x40
+    /// Only what the flags say is there; without this flag everything is, and no other one is set: format 1.
+    private static let isShort: UInt8 = 0x80
 
-    static func encode(_ entry: ObjectEntry, to bytes: UnsafeMutableRawPointer) {
-        bytes.put(entry.kind.rawValue, at: 0)
+    /// Returns how many bytes it takes.
+    static func encode(_ entry: ObjectEntry, to bytes: UnsafeMutableRawPointer) -> Int {
+        var flags = entry.kind.rawValue | isShort
         bytes.put(entry.timestamp, at: 1)
-        bytes.put(entry.dataTimestamp, at: 9)
-        put(entry.record, to: bytes, at: 17)
-        put(entry.data, to: bytes, at: 29)
-        bytes.put(entry.blob, at: 41)
+        put(entry.record, to: bytes, at: 9)
+        var end = shortObject
+        if entry.dataTimestamp == entry.timestamp {
+            flags |= sameDataTimestamp
+        } else if entry.dataTimestamp != 0 {
+            flags |= hasDataTimestamp
+            bytes.put(entry.dataTimestamp, at: end)
+            end += 8
+        }
+        if entry.data != .none {
+            flags |= hasData
+            put(entry.data, to: bytes, at: end)
+            end += 12
+        }
+        if entry.blob != 0 {
+            flags |= hasBlob
+            bytes.put(entry.blob, at: end)
+            end += 8
+        }
+        bytes.put(flags, at: 0)
+        return end
     }
 
     /// Nil when damaged.
     static func object(_ value: UnsafeRawBufferPointer) -> ObjectEntry? {
+        guard value.count >= shortObject, let bytes = value.baseAddress else { return nil }
+        let flags = value[0]
+        guard flags & isShort != 0 else { return objectOfFormat1(value) }
+        guard let kind = ObjectEntry.Kind(rawValue: flags & kindMask) else { return nil }
+        var entry = ObjectEntry(
+            kind: kind, timestamp: bytes.get(UInt64.self, at: 1), dataTimestamp: 0, record: location(bytes, at: 9),
+            data: .none, blob: 0)
+        let length =
+            shortObject + (flags & hasDataTimestamp != 0 ? 8 : 0) + (flags & hasData != 0 ? 12 : 0)
+            + (flags & hasBlob != 0 ? 8 : 0)
+        guard value.count == length else { return nil }
+        var place = shortObject
+        if flags & sameDataTimestamp != 0 { entry.dataTimestamp = entry.timestamp }
+        if flags & hasDataTimestamp != 0 {
+            entry.dataTimestamp = bytes.get(UInt64.self, at: place)
+            place += 8
+        }
+        if flags & hasData != 0 {
+            entry.data = location(bytes, at: place)
+            place += 12
+        }
+        if flags & hasBlob != 0 { entry.blob = bytes.get(UInt64.self, at: place) }
+        return entry
+    }
+
+    private static func objectOfFormat1(_ value: UnsafeRawBufferPointer) -> ObjectEntry? {
         guard value.count == objectSize, let bytes = value.baseAddress, let kind = ObjectEntry.Kind(rawValue: value[0])
         else { return nil }
         return ObjectEntry(

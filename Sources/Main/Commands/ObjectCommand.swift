@@ -34,7 +34,8 @@ struct ObjectCommand: ParsableCommand {
             guard parts.count == 3, parts.allSatisfy({ !$0.isEmpty }) else {
                 throw ValidationError("\(name) is not ACCOUNT/CONTAINER/OBJECT")
             }
-            let hash = identity.hasher.hash(account: parts[0].utf8, container: parts[1].utf8, object: parts[2].utf8)
+            let hash = identity.hasher.hash(
+                account: Array(parts[0].utf8), container: Array(parts[1].utf8), object: Array(parts[2].utf8))
             let ring = try directory.ring("object")
             let partition = ring.partition(of: hash)
             let primaries = try holdings(ring.primaries(of: partition).map { $0 }, ring, hash, directory, identity)

@@ -36,6 +36,8 @@ package final class Auditor: Sendable {
     private static let longestYield = 20
     private static let yieldMicroseconds: UInt32 = 50_000
 
+    private static let niceness: Int32 = 10
+
     package let control: WorkerControl
     private let logger: Logger
     private let repair: Repair
@@ -66,7 +68,7 @@ package final class Auditor: Sendable {
 
     /// Begins after a minute, or when an operator changes its control.
     package func start() throws {
-        let thread = try ServiceThread(named: "auditor") { [self] in
+        let thread = try ServiceThread(named: "auditor", niceness: Self.niceness) { [self] in
             guard control.rest(seconds: Self.firstRest) else { return }
             var pass = AuditPass(self)
             while pass.run(), control.rest(seconds: Self.rest) {}

@@ -14,11 +14,13 @@ package struct ObjectTarget {
     private let cluster: Cluster
     /// Devices of the object's primaries.
     package let primaries: [UInt16]
-    /// Devices of the container's primaries; the i-th object replica tells the i-th of these.
-    package let containerPrimaries: [UInt16]
 
+    /// - Parameter containerHash: when it is known.
     /// - Returns: `nil` when the policy has no ring.
-    package init?(cluster: Cluster, policy: UInt8, account: [UInt8], container: [UInt8], object: [UInt8]) {
+    package init?(
+        cluster: Cluster, policy: UInt8, account: [UInt8], container: [UInt8], containerHash: PathHash? = nil,
+        object: [UInt8]
+    ) {
         guard let ring = cluster.objects[policy] else { return nil }
         self.cluster = cluster
         self.account = account
@@ -26,19 +28,20 @@ package struct ObjectTarget {
         self.object = object
         self.policy = policy
         hash = cluster.hasher.hash(account: account, container: container, object: object)
-        containerHash = cluster.hasher.hash(account: account, container: container)
+        self.containerHash = containerHash ?? cluster.hasher.hash(account: account, container: container)
         primaries = ring.devices(of: hash)
-        containerPrimaries = cluster.containers.devices(of: containerHash)
     }
 
     package func address(_ index: Int) -> ObjectAddress {
         ObjectAddress(device: primaries[index], policy: policy, hash: hash)
     }
 
-    /// The container replica that the object replica `index` writes its row to.
+    /// The container replica that the object replica `index` writes its row to: the i-th one tells the i-th.
     package func row(_ index: Int) -> RowTarget? {
-        guard !containerPrimaries.isEmpty else { return nil }
-        return RowTarget(device: containerPrimaries[index % containerPrimaries.count], container: containerHash)
+        let devices = cluster.containers.primaries(of: containerHash)
+        guard devices.endIndex > 0 else { return nil }
+        let device = UInt16(truncatingIfNeeded: devices[index % devices.endIndex])
+        return RowTarget(device: device, container: containerHash)
     }
 
     /// The row that the object replica `index` writes, for when it can't: `head` is `nil` for a deletion.

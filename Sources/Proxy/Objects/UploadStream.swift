@@ -202,14 +202,14 @@ package final class UploadStream {
         }
     }
 
-    /// Reading stops while more than the window is received and not yet hashed and taken by a majority, or twice that and not by all.
+    /// Reading stops while more than the window is received and not yet hashed and taken by a majority, or half as much again and not by all.
     private func updatePause() {
         guard !isEnded else { return }
         let taken = replicas.filter { !$0.failed }.map(\.acknowledged).sorted(by: >)
         let majority = replicas.count / 2 + 1
         let confirmed = min(taken.count >= majority ? taken[majority - 1] : 0, hashed)
         let window = Int64(loop.limits.uploadWindow)
-        let shouldPause = received - confirmed >= window || received - (taken.last ?? 0) >= 2 * window
+        let shouldPause = received - confirmed >= window || received - (taken.last ?? 0) >= window + window / 2
         guard shouldPause != isPaused else { return }
         isPaused = shouldPause
         if !shouldPause {

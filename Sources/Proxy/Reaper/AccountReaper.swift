@@ -259,7 +259,7 @@ package final class AccountReaper: @unchecked Sendable {
         guard !passes.isStopped,
             let object = ObjectTarget(
                 cluster: loop.cluster, policy: row.policy, account: container.account, container: container.container,
-                object: row.name)
+                containerHash: container.hash, object: row.name)
         else { return eventLoop.makeSucceededFuture(false) }
         let promise = eventLoop.makePromise(of: Bool.self)
         ObjectChanges.delete(loop, object, at: Timestamp(rawValue: row.timestamp.rawValue + 1)) { [self] outcome in

@@ -34,5 +34,8 @@ int kernel_thread_id(void);
 /// Returns how many there are; 0 when the program was linked without one.
 int kernel_build_id(uint8_t *bytes, int size);
 
+/// Lets other threads have the processor before the calling one, which is nicer by so much (setpriority).
+void kernel_stand_back(int niceness);
+
 /// Names the calling thread (15 bytes at most), so that `perf` and `top -H` show who works.
 void kernel_name_thread(const char *name);

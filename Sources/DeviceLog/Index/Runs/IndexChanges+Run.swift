@@ -84,14 +84,13 @@ extension IndexChanges {
     private func writeObjects(to writer: inout RunWriter, _ keepingRemovals: Bool) throws(DeviceLogError) {
         try withUnsafeTemporaryBytes(80) { (bytes) throws(DeviceLogError) in
             let key = UnsafeRawBufferPointer(bytes).part(0, 1 + IndexCoding.objectKeySize)
-            let value = UnsafeRawBufferPointer(bytes).part(24, IndexCoding.objectSize)
             bytes[0] = IndexSpace.objects.rawValue
             for slot in layer.objects.sorted() {
                 let isRemoved = slot.entry.kind == .removed
                 if isRemoved, !keepingRemovals { continue }
                 IndexCoding.key(slot.key, to: bytes.baseAddress! + 1)
-                if !isRemoved { IndexCoding.encode(slot.entry, to: bytes.baseAddress! + 24) }
-                try writer.add(key, isRemoved ? value.part(0, 0) : value, isRemoved: isRemoved)
+                let length = isRemoved ? 0 : IndexCoding.encode(slot.entry, to: bytes.baseAddress! + 24)
+                try writer.add(key, UnsafeRawBufferPointer(bytes).part(24, length), isRemoved: isRemoved)
             }
         }
     }

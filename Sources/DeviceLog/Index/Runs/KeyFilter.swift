@@ -1,7 +1,7 @@
 /// Tells at once that a run does not hold a key: a Bloom filter whose probes for one key lie in one cache line (Putze, Sanders and Singler,
-/// "Cache-, Hash- and Space-Efficient Bloom Filters", 2007). About one key in a hundred that is not there gets past it.
+/// "Cache-, Hash- and Space-Efficient Bloom Filters", 2007). About one key in three hundred that is not there gets past it.
 struct KeyFilter: Sendable {
-    private static let bitsPerKey = 10
+    private static let bitsPerKey = 14
     private static let probes = 6
     /// 64-bit words in a cache line.
     private static let lineWords = 8

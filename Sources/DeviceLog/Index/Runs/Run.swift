@@ -18,13 +18,15 @@ final class Run: Sendable {
     let tail: RunTail
     let file: any File
     private let damage = Atomic<Bool>(false)
+    private let kept: KeptBlocks
 
     /// A block of it could not be read.
     var isDamaged: Bool { damage.load(ordering: .relaxed) }
 
     func noteDamage() { damage.store(true, ordering: .relaxed) }
 
-    init(number: UInt64, file: any File, tail: RunTail, size: Int64) {
+    init(number: UInt64, file: any File, tail: RunTail, size: Int64, memory: BlockMemory) {
+        kept = KeptBlocks(count: tail.fences.count, in: memory)
         self.number = number
         self.file = file
         self.tail = tail
@@ -32,7 +34,7 @@ final class Run: Sendable {
     }
 
     /// Opens a run; throws `.corrupt` when its tail is damaged.
-    static func open(_ file: any File, number: UInt64) throws(DeviceLogError) -> Run {
+    static func open(_ file: any File, number: UInt64, memory: BlockMemory) throws(DeviceLogError) -> Run {
         let size: Int64
         do { size = try file.length() } catch { throw DeviceLogError(error) }
         let trailer = UnsafeMutableRawBufferPointer.allocate(byteCount: RunTail.trailerSize, alignment: 8)
@@ -44,7 +46,7 @@ final class Run: Sendable {
         defer { bytes.deallocate() }
         try fill(bytes, from: file, at: start)
         guard let tail = RunTail(UnsafeRawBufferPointer(bytes)) else { throw .corrupt }
-        return Run(number: number, file: file, tail: tail, size: size)
+        return Run(number: number, file: file, tail: tail, size: size, memory: memory)
     }
 
     private static func fill(
@@ -88,20 +90,39 @@ final class Run: Sendable {
     ) throws(DeviceLogError) -> Found<Value> {
         guard var number = tail.fences.block(of: key) else { return .absent }
         while true {
-            let found: Found<Value>? = try withUnsafeTemporaryBytes(
-                length(ofBlock: number)
-            ) { (buffer) throws(DeviceLogError) in
-                let block = try read(block: number, into: buffer)
-                guard let place = block.place(of: key) else { throw .corrupt }
-                guard place.isEqual else { return place.index == 0 && tail.fences.isCut(number) ? nil : .absent }
-                guard let entry = block.entry(place.index) else { throw .corrupt }
-                if entry.isRemoved { return .removed }
-                guard let value = decode(entry.value) else { throw .corrupt }
-                return .value(value)
-            }
-            if let found { return found }
+            if let found = try find(key, inBlock: number, decode) { return found }
             guard number > 0 else { return .absent }
             number -= 1
         }
+    }
+
+    /// Nil when it may be in the block before.
+    private func find<Value>(
+        _ key: UnsafeRawBufferPointer, inBlock number: Int, _ decode: (UnsafeRawBufferPointer) -> Value?
+    ) throws(DeviceLogError) -> Found<Value>? {
+        let length = length(ofBlock: number)
+        if let bytes = kept.bytes(number, length) {
+            guard let block = RunBlock(verified: bytes) else { throw .corrupt }
+            return try find(key, in: block, number, decode)
+        }
+        return try withUnsafeTemporaryBytes(length) { (buffer) throws(DeviceLogError) in
+            let block = try read(block: number, into: buffer)
+            let found = try find(key, in: block, number, decode)
+            // Who asks for one that is not there came past the filter by chance.
+            if case .value = found { kept.keep(number, block.bytes) }
+            return found
+        }
+    }
+
+    private func find<Value>(
+        _ key: UnsafeRawBufferPointer, in block: RunBlock, _ number: Int,
+        _ decode: (UnsafeRawBufferPointer) -> Value?
+    ) throws(DeviceLogError) -> Found<Value>? {
+        guard let place = block.place(of: key) else { throw .corrupt }
+        guard place.isEqual else { return place.index == 0 && tail.fences.isCut(number) ? nil : .absent }
+        guard let entry = block.entry(place.index) else { throw .corrupt }
+        if entry.isRemoved { return .removed }
+        guard let value = decode(entry.value) else { throw .corrupt }
+        return .value(value)
     }
 }

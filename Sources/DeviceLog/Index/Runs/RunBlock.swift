@@ -25,6 +25,12 @@ struct RunBlock {
         guard bytes.count >= Self.headerSize, let start = bytes.baseAddress,
             CRC32C.checksum(bytes.part(4, bytes.count - 4)) == start.get(UInt32.self, at: 0)
         else { return nil }
+        self.init(verified: bytes)
+    }
+
+    /// Of bytes whose checksum was right.
+    init?(verified bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= Self.headerSize, let start = bytes.baseAddress else { return nil }
         count = Int(start.get(UInt32.self, at: 4))
         let prefixLength = Int(start.get(UInt32.self, at: 8))
         offsets = bytes.count - count * 4

@@ -20,6 +20,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     let directory: String
     let fileSystem: any FileSystem
     let policy: MergePolicy
+    private let memory: BlockMemory
     /// Nil once it is closed.
     private let current: Mutex<Version?>
     // For whoever writes.
@@ -35,7 +36,12 @@ final class RunIndex: IndexStore, @unchecked Sendable {
     private var obsolete: [UInt64] = []
 
     /// Opens or creates the index in `directory`, which exists. Throws `.corrupt` when it is damaged.
-    init(directory: String, fileSystem: any FileSystem, policy: MergePolicy) throws(DeviceLogError) {
+    ///
+    /// - Parameter memory: for blocks that are looked into; none by default.
+    init(
+        directory: String, fileSystem: any FileSystem, policy: MergePolicy, memory: BlockMemory = BlockMemory(limit: 0)
+    ) throws(DeviceLogError) {
+        self.memory = memory
         self.directory = directory
         self.fileSystem = fileSystem
         self.policy = policy
@@ -47,7 +53,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
             do { file = try fileSystem.open(Self.path(directory, number), .read) } catch {
                 throw error.errno == ENOENT ? .corrupt : DeviceLogError(error)
             }
-            runs.append(try Run.open(file, number: number))
+            runs.append(try Run.open(file, number: number, memory: memory))
         }
         current = Mutex(Version(runs: runs, state: manifest?.state))
         nextRun = manifest?.nextRun ?? 1
@@ -245,7 +251,7 @@ final class RunIndex: IndexStore, @unchecked Sendable {
         do throws(FileError) {
             let path = Self.path(directory, number)
             try fileSystem.removeIfThere(path)
-            return RunWriter(try fileSystem.open(path, .create), number: number, limit: limit)
+            return RunWriter(try fileSystem.open(path, .create), number: number, limit: limit, memory: memory)
         } catch {
             throw DeviceLogError(error)
         }

@@ -3,7 +3,9 @@ internal import Glibc
 /// Which runs make up the index, and what it stands for. The file is replaced as a whole: what it says is durable, all of it.
 struct RunManifest {
     private static let magic: UInt64 = 0x5844_4E49_5854_4652
-    private static let version: UInt32 = 1
+    private static let version: UInt32 = 2
+    /// Older runs may be of this one; what is written is of `version`.
+    private static let oldest: UInt32 = 1
     /// Far more than there can be.
     private static let limit = 64 << 20
 
@@ -23,7 +25,7 @@ struct RunManifest {
         }
         guard let bytes else { return nil }
         guard let manifest = bytes.withUnsafeBytes({ decode($0) }) else {
-            guard let format = bytes.withUnsafeBytes({ format(of: $0) }), format != version else { throw .corrupt }
+            guard let format = bytes.withUnsafeBytes({ format(of: $0) }), !isKnown(format) else { throw .corrupt }
             throw .otherFormat(path(directory), format, known: version)
         }
         return manifest
@@ -81,12 +83,14 @@ struct RunManifest {
         return base.get(UInt32.self, at: 8)
     }
 
+    private static func isKnown(_ format: UInt32) -> Bool { (oldest...version).contains(format) }
+
     private static func decode(_ bytes: UnsafeRawBufferPointer) -> RunManifest? {
         guard bytes.count >= 4, let base = bytes.baseAddress else { return nil }
         let body = bytes.part(0, bytes.count - 4)
         guard CRC32C.checksum(body) == base.get(UInt32.self, at: body.count) else { return nil }
         var reader = ByteReader(body)
-        guard reader.next(UInt64.self) == magic, reader.next(UInt32.self) == version,
+        guard reader.next(UInt64.self) == magic, let version = reader.next(UInt32.self), isKnown(version),
             let isDamaged = reader.next(UInt8.self), let nextRun = reader.next(UInt64.self),
             let count = reader.next(UInt32.self)
         else { return nil }

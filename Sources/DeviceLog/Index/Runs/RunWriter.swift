@@ -8,6 +8,7 @@ struct RunWriter {
 
     let number: UInt64
     private let file: any File
+    private let memory: BlockMemory
     private var filter: KeyFilter
     private var block = RunBlockBuilder()
     private var output: [UInt8] = []
@@ -18,8 +19,9 @@ struct RunWriter {
     private var removals: UInt64 = 0
 
     /// - Parameter limit: at most so many entries will come.
-    init(_ file: any File, number: UInt64, limit: Int) {
+    init(_ file: any File, number: UInt64, limit: Int, memory: BlockMemory) {
         self.file = file
+        self.memory = memory
         self.number = number
         filter = KeyFilter(keys: limit)
         output.reserveCapacity(Self.pieceSize + 2 * Self.blockSize)
@@ -52,7 +54,7 @@ struct RunWriter {
         output = tail.encoded
         try flush()
         do { try file.sync() } catch { throw DeviceLogError(error) }
-        return Run(number: number, file: file, tail: tail, size: written)
+        return Run(number: number, file: file, tail: tail, size: written, memory: memory)
     }
 
     private mutating func endBlock() throws(DeviceLogError) {

@@ -6,13 +6,15 @@ import Synchronization
 
 /// What requests for objects have to know of their container.
 package final class ContainerFacts: Sendable {
+    package let hash: PathHash
     package let head: TableHead
     package let readACL: ContainerACL?
     package let writeACL: ContainerACL?
     /// `nil` when the container allows no origin.
     package let cors: CORS?
 
-    package init(head: TableHead) {
+    package init(of hash: PathHash, head: TableHead) {
+        self.hash = hash
         self.head = head
         readACL = head.value(of: "X-Container-Read").map { ContainerACL(stored: $0, for: .read) }
         writeACL = head.value(of: "X-Container-Write").map { ContainerACL(stored: $0, for: .write) }
@@ -58,11 +60,11 @@ package final class ContainerFactsCache: Sendable {
     package var generation: UInt64 { state.withLock { $0.generation } }
 
     /// Keeps what was found, unless something was written since `generation`.
-    package func insert(_ facts: ContainerFacts, of container: PathHash, generation: UInt64, now: NIODeadline) {
+    package func insert(_ facts: ContainerFacts, generation: UInt64, now: NIODeadline) {
         state.withLock { state in
             guard state.generation == generation else { return }
             if state.entries.count >= Self.maximumEntries { state.entries.removeAll(keepingCapacity: true) }
-            state.entries[container] = (facts, now + Self.lifetime)
+            state.entries[facts.hash] = (facts, now + Self.lifetime)
         }
     }
 

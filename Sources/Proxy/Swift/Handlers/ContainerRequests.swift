@@ -1,6 +1,7 @@
 import Access
 import HTTPServer
 import NIOCore
+import Ring
 import StorageWire
 
 /// GET and HEAD of a container.
@@ -62,7 +63,8 @@ final class ContainerRead: SwiftRequest {
     }
 
     private func headers(of table: TableHead, _ state: TableState) -> ResponseHeaders {
-        facts = ContainerFacts(head: table)
+        facts = ContainerFacts(
+            of: loop.cluster.hasher.hash(account: table.account, container: table.container), head: table)
         var headers = headers(capacity: 768)
         headers.append("X-Container-Object-Count", state.rows)
         headers.append("X-Container-Bytes-Used", state.bytes)

@@ -69,10 +69,10 @@ final class ObjectCopy: ObjectRequest {
         guard let source, let destination,
             let sourceTarget = ObjectTarget(
                 cluster: loop.cluster, policy: source.head.policy, account: from.account, container: from.container,
-                object: from.object),
+                containerHash: source.hash, object: from.object),
             let target = ObjectTarget(
                 cluster: loop.cluster, policy: destination.head.policy, account: to.account, container: to.container,
-                object: to.object)
+                containerHash: destination.hash, object: to.object)
         else { return fail(SwiftError(404)) }
         let read = ObjectRead(loop, target: sourceTarget, wanted: .body, newest: true) { [self] outcome in
             switch outcome {

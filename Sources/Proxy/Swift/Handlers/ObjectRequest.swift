@@ -10,7 +10,7 @@ class ObjectRequest: SwiftRequest {
         guard case .object(let account, let container, let object) = endpoint, let facts,
             let target = ObjectTarget(
                 cluster: loop.cluster, policy: facts.head.policy, account: account, container: container,
-                object: object)
+                containerHash: facts.hash, object: object)
         else {
             fail(SwiftError(404))
             return nil

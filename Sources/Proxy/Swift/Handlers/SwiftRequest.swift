@@ -271,8 +271,8 @@ class SwiftRequest: HTTPRequestHandler {
                 case .unavailable(let failure): fail(failure)
                 case .state(let state):
                     guard state.isLive, let head = state.head else { return then(nil) }
-                    let facts = ContainerFacts(head: head)
-                    api.facts.insert(facts, of: hash, generation: generation, now: .now())
+                    let facts = ContainerFacts(of: hash, head: head)
+                    api.facts.insert(facts, generation: generation, now: .now())
                     then(facts)
                 }
             }
