@@ -109,9 +109,26 @@ extension DeviceLog {
     }
 
     private func relocate(_ headers: [RecordHeader], _ isShort: Bool) throws(DeviceLogError) {
-        let headers = headers.filter { $0.kind != .pendingDone }
         let bytes = headers.reduce(0) { $0 + Int64($1.length) }
         guard configuration.compactionSteering?.advance(bytes, isShort) ?? true else { throw .closed }
+        var counting: [RecordHeader] = []
+        for header in headers where try mayCount(header) { counting.append(header) }
+        try relocateCounting(counting)
+    }
+
+    /// Whether a record may still count: those of objects that do not are told apart here, so that the commit stream, which clients wait for, has
+    /// less to look up. What does not count never will again.
+    private func mayCount(_ header: RecordHeader) throws(DeviceLogError) -> Bool {
+        switch header.kind {
+        case .pendingDone: false
+        case .put, .metadata, .tombstone, .quarantine, .eviction:
+            try catalog.object(header.objectKey).map { $0.record == header.location || $0.data == header.location }
+                ?? false
+        case .row, .tableInfo, .pending: true
+        }
+    }
+
+    private func relocateCounting(_ headers: [RecordHeader]) throws(DeviceLogError) {
         for (header, outcome) in zip(headers, perform(headers.map { .relocate($0) })) {
             var outcome = outcome
             // What it belongs to was written in the same batch: now that can be read.

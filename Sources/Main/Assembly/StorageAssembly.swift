@@ -267,8 +267,9 @@ final class StorageAssembly: Sendable {
         for log in logs.values { try log.placed() }
     }
 
-    /// Bytes of old segments per second and device, twice what a device writes that takes 2,000 objects of 4 KiB in a second.
-    private static let compactionPace: Int64 = 16 << 20
+    /// Bytes of old segments per second and device. Clients wait for the same commits, and garbage does no harm until the disk is nearly full: then the
+    /// pace does not count.
+    private static let compactionPace: Int64 = 4 << 20
 
     private static func open(
         _ devices: [Device], clusterID: String, isFounding: Bool, _ registry: WorkerRegistry, logger: Logger
