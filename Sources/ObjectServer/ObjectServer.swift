@@ -17,6 +17,8 @@ package final class ObjectServer: StorageHandler {
     /// Set while a replicator runs.
     let fetchers = Mutex<FetchDesk?>(nil)
     let verifications = Atomic<Int>(0)
+    /// Reads and writes of clients since the start.
+    let clientRequests = Atomic<UInt64>(0)
 
     /// How long a container replica has to make a row durable before the update is kept for later.
     static let rowTimeout = TimeAmount.seconds(3)

@@ -46,7 +46,7 @@ package final class Expirer: @unchecked Sendable {
     }
 
     private static let batch = 256
-    private static let width = 16
+    private static let width = 4
     /// Each further primary begins so many intervals later.
     private static let patience: Int64 = 10
     private static let timeout = TimeAmount.seconds(10)

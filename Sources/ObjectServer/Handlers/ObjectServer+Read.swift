@@ -2,12 +2,14 @@ import DeviceLog
 import NIOCore
 import NIOPosix
 import StorageWire
+import Synchronization
 
 extension ObjectServer {
     func read(_ read: ReadObject, call: ServerCall) {
         guard let log = device(read.address.device, call: call) else { return }
         let key = ObjectKey(policy: read.address.policy, hash: read.address.hash)
         if !read.isOwn {
+            clientRequests.add(1, ordering: .relaxed)
             switch log.standing(.objects(key.policy), key.hash) {
             case .full: break
             case .behind(let source): return readBehind(read, from: log, source: source, call: call)

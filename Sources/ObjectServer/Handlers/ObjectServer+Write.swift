@@ -1,6 +1,7 @@
 import DeviceLog
 import NIOCore
 import StorageWire
+import Synchronization
 
 extension ObjectServer {
     func put(_ put: PutObject, call: ServerCall) {
@@ -61,6 +62,7 @@ extension ObjectServer {
         _ write: consuming Write, to log: DeviceLog, call: ServerCall, timestamp: Timestamp, row: RowTarget?,
         source: ContainerRow.Source
     ) {
+        clientRequests.add(1, ordering: .relaxed)
         guard let row = ContainerRow.make(source, for: row, timestamp: timestamp) else {
             return call.reply(.failed(StorageFailure(.malformed, "the head can't be read")))
         }

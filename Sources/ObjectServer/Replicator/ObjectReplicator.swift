@@ -43,6 +43,9 @@ package final class ObjectReplicator: @unchecked Sendable {
         package var settledVersion: UInt64?
     }
 
+    /// Objects that are fetched together while clients are at work.
+    private static let smallBatch = 32
+
     private let server: ObjectServer
     private let eventLoop: any EventLoop
     private let logger: Logger
@@ -53,6 +56,7 @@ package final class ObjectReplicator: @unchecked Sendable {
     package let control = WorkerControl(name: "object-replicator", unit: .objects)
     private let passes: PassSchedule
     private let reclaim: TombstoneReclaim
+    private var clients = ClientWatch()
     private var current = Figures()
     private let shared = Mutex(Figures())
     private let remainders = Mutex<[UInt16: Remainder]>([:])
@@ -256,18 +260,28 @@ package final class ObjectReplicator: @unchecked Sendable {
         }.nonisolated()
     }
 
+    private func watchClients() -> ClientWatch {
+        clients.note(requests: server.clientRequests.load(ordering: .relaxed), now: eventLoop.now)
+        return clients
+    }
+
     /// What of it could not be brought.
     private func fetch(
         _ versions: [ReplicaVersion], _ policy: UInt8, to device: UInt16, from source: UInt16
     ) -> EventLoopFuture<[PathHash]> {
         var missing: [PathHash] = []
-        let batches = versions.parts(of: ObjectsQuery.maximumHashes)
-        return BoundedTasks.run(batches.count, width: 2, on: eventLoop, pause: control.timeToNextStep) {
-            [self] index in
+        let isBusy = watchClients().isBusy
+        let batches = versions.parts(of: isBusy ? Self.smallBatch : ObjectsQuery.maximumHashes)
+        return BoundedTasks.run(
+            batches.count, width: isBusy ? 1 : 2, on: eventLoop,
+            pause: { [self] in control.timeToNextStep() ?? watchClients().rest(now: eventLoop.now) }
+        ) { [self] index in
             let batch = batches[index]
             _ = control.step(Int64(batch.count))
+            let begin = eventLoop.now
             return fetcher.fetch(batch, policy: policy, to: device, from: source).assumeIsolated().map {
-                [control] outcomes in
+                [self] outcomes in
+                clients.noteStep(from: begin, to: eventLoop.now)
                 for (version, outcome) in zip(batch, outcomes) {
                     guard case .failed(let failure) = outcome else { continue }
                     missing.append(version.hash)

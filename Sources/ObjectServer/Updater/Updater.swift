@@ -17,19 +17,19 @@ package final class Updater: @unchecked Sendable {
     /// Counts the rows that are sent.
     package let control: WorkerControl
     private var task: RepeatedTask?
-    private var underWay: Set<Key> = []
+    private var isSending = false
     private var restart: EventLoopPromise<Void>?
 
-    private struct Key: Hashable {
-        var device: UInt16
+    private struct Item {
+        var log: DeviceLog
         var id: UInt64
+        var payload: ByteBuffer
     }
 
-    /// Updates of one device that are sent at once.
+    /// Updates of one device in a pass, and updates that are sent at once.
     private static let batch = 256
+    private static let width = 16
     private static let pause = TimeAmount.seconds(5)
-    /// How long a pass waits when it is ahead of its pace, at most, before it looks again at what is pending.
-    private static let longestWait = TimeAmount.seconds(1)
     private static let restartPatience = TimeAmount.milliseconds(600)
 
     /// - Parameters:
@@ -76,16 +76,26 @@ package final class Updater: @unchecked Sendable {
         }
     }
 
-    /// What is left when it is ahead of its pace, or held by an operator, waits for the next round.
+    /// What was not taken waits for the next round; when all was, and there may be more, that begins at once.
     private func sendPending() {
-        let waiting = server.devices.compactMap { device, log in
-            (try? log.pendingUpdates(limit: Self.batch)).map { (device, log, $0) }
+        guard !isSending, task != nil else { return }
+        var items: [Item] = []
+        var hasMore = false
+        for (_, log) in server.devices.sorted(by: { $0.key < $1.key }) {
+            let pending = (try? log.pendingUpdates(limit: Self.batch)) ?? []
+            items += pending.map { Item(log: log, id: $0.id, payload: $0.payload) }
+            if pending.count == Self.batch { hasMore = true }
         }
-        control.beginPass(total: waiting.reduce(0) { $0 + Int64($1.2.count) })
-        for (device, log, pending) in waiting {
-            guard sendPending(pending, device, log) else { return }
+        control.beginPass(total: Int64(items.count))
+        isSending = true
+        var isEverythingTaken = true
+        BoundedTasks.run(items.count, width: Self.width, on: eventLoop, pause: control.timeToNextStep) { [self] index in
+            send(items[index]).assumeIsolated().map { if !$0 { isEverythingTaken = false } }.nonisolated()
+        }.assumeIsolated().whenSuccess { [self] in
+            isSending = false
+            control.endPass()
+            if hasMore, isEverythingTaken { sendPending() }
         }
-        control.endPass()
     }
 
     /// The ring may have changed since: the row goes to a replica of today.
@@ -97,44 +107,33 @@ package final class Updater: @unchecked Sendable {
         return putRow
     }
 
-    private func sendPending(
-        _ pending: [(id: UInt64, payload: ByteBuffer)], _ device: UInt16, _ log: DeviceLog
-    ) -> Bool {
-        for (id, payload) in pending {
-            let key = Key(device: device, id: id)
-            guard !underWay.contains(key) else { continue }
-            switch control.step(0) {
-            case .proceed: _ = control.step(1)
-            case .paused, .stop: return false
-            case .wait(let nanoseconds):
-                let wait = min(TimeAmount.nanoseconds(Int64(clamping: nanoseconds)), Self.longestWait)
-                eventLoop.scheduleTask(in: wait) { [self] in
-                    if task != nil { sendPending() }
-                }
-                return false
-            }
-            guard let update = try? PendingUpdate(decoding: payload) else {
-                logger.error("A pending update can't be read; it is dropped", metadata: ["device": "\(device)"])
-                log.submit(.pendingDone(id: id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
-                continue
-            }
-            let putRow = retargeted(update.putRow)
-            guard let node = server.nodes.node(ofDevice: putRow.table.device) else { continue }
-            underWay.insert(key)
-            let receiver = SentRow { [self] reply in
-                underWay.remove(key)
-                switch reply {
-                case .stored, .superseded:
-                    log.submit(
-                        .pendingDone(id: id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
-                default: break
-                }
-            }
-            node.call(
-                .putRow(putRow), deadline: .now() + ObjectServer.rowTimeout, on: eventLoop, receiver: receiver,
-                tag: 0)
+    /// Whether it was taken, or is none.
+    private func send(_ item: Item) -> EventLoopFuture<Bool> {
+        guard task != nil else { return eventLoop.makeSucceededFuture(false) }
+        guard let update = try? PendingUpdate(decoding: item.payload) else {
+            logger.error("A pending update can't be read; it is dropped")
+            note(item)
+            return eventLoop.makeSucceededFuture(true)
         }
-        return true
+        let putRow = retargeted(update.putRow)
+        guard let node = server.nodes.node(ofDevice: putRow.table.device) else {
+            return eventLoop.makeSucceededFuture(false)
+        }
+        return node.ask(.putRow(putRow), within: ObjectServer.rowTimeout, on: eventLoop).map { [self] reply in
+            switch reply {
+            case .stored, .superseded:
+                _ = control.step(1)
+                note(item)
+                return true
+            default: return false
+            }
+        }
+    }
+
+    /// That an update waits no more.
+    private func note(_ item: Item) {
+        item.log.submit(
+            .pendingDone(id: item.id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
     }
 }
 
