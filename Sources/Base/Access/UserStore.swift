@@ -69,11 +69,9 @@ package struct UserStore: Sendable {
         }
         var users = try load()
         let result: Result
-        let text: [UInt8]
-        do {
-            result = try change(&users)
-            text = try users.serialized()
-        } catch { throw .content(error) }
+        do { result = try change(&users) } catch { throw .content(error) }
+        let text = users.serialized()
+        guard text.count <= UserFile.maximumFileSize else { throw .content(.tooLarge) }
         try replace(with: text)
         return result
     }
