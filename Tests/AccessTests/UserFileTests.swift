@@ -27,6 +27,26 @@ import Testing
         #expect(try UserFile(parsing: text, clusterKey: clusterKey).serialized() == text)
     }
 
+    /// Lines that were opened before are not opened again, and others are.
+    @Test func whatIsKnownIsReadQuicker() throws {
+        let before = try file()
+        var users = before
+        try users.setKey(account: test, name: tester, key: Array("other".utf8), now: 200)
+        try users.add(account: test, name: Array("a".utf8), key: [65], roles: [], now: 200)
+        try users.remove(account: test, name: Array("svc".utf8), now: 200)
+        let text = users.serialized()
+        for known in [before, users, UserFile(clusterKey: clusterKey)] {
+            let read = try UserFile(parsing: text, clusterKey: clusterKey, knowing: known)
+            #expect(read.list == users.list)
+            #expect(read.digests == users.digests)
+            #expect(read.serialized() == text)
+        }
+        let forged = String(decoding: text, as: UTF8.self).replacing("test:tester .admin ", with: "test:tester - ")
+        #expect(throws: UserFile.Failure.self) {
+            try UserFile(parsing: Array(forged.utf8), clusterKey: clusterKey, knowing: users)
+        }
+    }
+
     /// Written by version 1, which had seconds; later versions must read it.
     @Test func readsTheGoldenFile() throws {
         let golden = """

@@ -132,7 +132,7 @@ package final class UserDirectory: TokenVerifier {
         do throws(UserStore.Failure) {
             let version = try store.version()
             guard version != state.version else { return }
-            state.use(try store.load(), version: version)
+            state.use(try store.load(knowing: state.users), version: version)
         } catch {
             state.lastFailure = error
         }

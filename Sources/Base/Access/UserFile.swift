@@ -198,7 +198,8 @@ package struct UserFile: Sendable {
     private static let oldestVersion = 1
 
     /// The users that `text` lists.
-    package init(parsing text: [UInt8], clusterKey: ClusterKey) throws(Failure) {
+    /// - Parameter known: users under the same key: a line that stands there as it is need not be opened, which is most of the work.
+    package init(parsing text: [UInt8], clusterKey: ClusterKey, knowing known: UserFile? = nil) throws(Failure) {
         self.init(clusterKey: clusterKey)
         guard text.count <= Self.maximumFileSize else { throw .tooLarge }
         let lines = text.split(separator: UInt8(ascii: "\n"))
@@ -208,13 +209,27 @@ package struct UserFile: Sendable {
         guard (Self.oldestVersion...Self.version).contains(version) else { throw .unknownVersion(version) }
         guard lines.count - 1 <= Self.maximumEntries else { throw .tooManyUsers }
         for (index, line) in lines.enumerated().dropFirst() {
-            var entry = try UserEntry(parsing: line, number: index + 1, box: box)
-            if version == Self.oldestVersion {
-                do { entry = try entry.inTicks(box: box) } catch { throw .cryptography(error) }
+            let entry: UserEntry
+            if let opened = known?.entry(of: line) {
+                entry = opened
+            } else {
+                entry = try open(line, number: index + 1, version: version)
             }
             guard entries[entry.user.qualifiedName] == nil else { throw .damagedLine(index + 1) }
             put(entry)
         }
+    }
+
+    private func open(_ line: ArraySlice<UInt8>, number: Int, version: Int) throws(Failure) -> UserEntry {
+        let entry = try UserEntry(parsing: line, number: number, box: box)
+        guard version == Self.oldestVersion else { return entry }
+        do { return try entry.inTicks(box: box) } catch { throw .cryptography(error) }
+    }
+
+    /// What is known of a name, if it is this line.
+    private func entry(of line: ArraySlice<UInt8>) -> UserEntry? {
+        let known = entries[Array(line.prefix { $0 != UInt8(ascii: " ") })]
+        return known.flatMap { $0.line.elementsEqual(line) ? $0 : nil }
     }
 
     /// The file's content.

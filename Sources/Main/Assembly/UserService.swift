@@ -111,7 +111,7 @@ final class UserService: Sendable {
             return false
         }
         do throws(UserStore.Failure) {
-            let users = try store.load()
+            let users = try store.load(knowing: state.withLock { $0.users })
             let listeners = state.withLock { state in
                 state.users = users
                 state.version = version
@@ -136,7 +136,7 @@ final class UserService: Sendable {
             var users = state.withLock { $0.users }
             let merge = try users.merge(lines)
             if merge.newer > 0 {
-                let written = try store.edit { (users) throws(UserFile.Failure) in
+                let written = try store.edit(knowing: users) { (users) throws(UserFile.Failure) in
                     try users.merge(lines)
                     return users
                 }
