@@ -175,6 +175,17 @@ class SpreadingTests(UserTestCase):
         self.addCleanup(client.close)
         self.assertEqual(client("GET").status, 204)
 
+    def test_a_node_that_was_removed_takes_no_part(self):
+        ringfort("node", "remove", "--data", self.one.data, "three", "--force")
+        eventually(lambda: "not in the cluster" in self.three.log.read_text(), "the node hears that it was removed")
+        self.user(self.three, "add", "a:stray", "--key", "k")
+        self.user(self.one, "add", "a:b", "--key", "k")
+        self.everywhere("a:b", "k", [self.one, self.two])
+        # Some rounds of questions.
+        time.sleep(3)
+        self.assertEqual([self.names(node) for node in (self.one, self.two)], [["a:b", "admin:admin"]] * 2)
+        self.assertEqual(self.names(self.three), ["a:stray", "admin:admin"])
+
 
 class HostileTests(UserTestCase):
     def test_a_damaged_file_stays_where_it_is(self):
