@@ -3,6 +3,8 @@
 import base64
 import concurrent.futures
 import io
+import os
+import random
 import signal
 import tarfile
 import time
@@ -15,6 +17,7 @@ from test_join import JoinTestCase, eventually
 PATIENCE = 15
 # More than travels at once, and than a new node is told when it joins.
 MANY = 1600
+CHAOS_SECONDS = 20
 
 
 class UserTestCase(JoinTestCase):
@@ -185,6 +188,47 @@ class SpreadingTests(UserTestCase):
         time.sleep(3)
         self.assertEqual([self.names(node) for node in (self.one, self.two)], [["a:b", "admin:admin"]] * 2)
         self.assertEqual(self.names(self.three), ["a:stray", "admin:admin"])
+
+
+class ChaosTests(UserTestCase):
+    """Changes on random nodes, of which one at a time is killed or stopped; the model is the last change that was taken of each user."""
+
+    def test_the_last_change_counts(self):
+        seed = int(os.environ.get("RINGFORT_TEST_SEED", random.randrange(1 << 32)))
+        choice, away, model = random.Random(seed), {}, {}
+        end, changes = time.monotonic() + CHAOS_SECONDS, 0
+        while time.monotonic() < end:
+            self.disturb(choice, away)
+            name, key = f"c:u{choice.randrange(8)}", f"k{changes}"
+            command = choice.choice(["add", "remove", "set-key"])
+            options = [] if command == "remove" else ["--key", key]
+            # A node that has not heard of the change before may refuse this one.
+            done = ringfort("user", command, "--data", choice.choice(self.nodes).data, name, *options, check=False)
+            if done.returncode == 0:
+                changes += 1
+                model[name] = None if command == "remove" else key
+        for node, how in away.items():
+            self.bring_back(node, how)
+        self.assertGreater(changes, 50)
+        self.within(lambda: len(self.files()) == 1, f"all have the same file, seed {seed}")
+        for node in self.nodes:
+            left = sorted(["admin:admin", *(name for name, key in model.items() if key)])
+            self.assertEqual(self.names(node), left, f"seed {seed}")
+            keys = [(name, key) for name, key in model.items() if key]
+            self.within(lambda: all(self.signs_in(node, *pair) for pair in keys), f"the last keys count, seed {seed}")
+
+    def disturb(self, choice, away):
+        chance = choice.random()
+        if chance < 0.05 and not away:
+            node, how = choice.choice(self.nodes), choice.choice(["kill", "stop"])
+            away[node] = how
+            node.kill() if how == "kill" else node.signal(signal.SIGSTOP)
+        elif chance > 0.9 and away:
+            self.bring_back(*away.popitem())
+
+    @staticmethod
+    def bring_back(node, how):
+        node.again("up") if how == "kill" else node.signal(signal.SIGCONT)
 
 
 class HostileTests(UserTestCase):
