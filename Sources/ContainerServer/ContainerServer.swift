@@ -48,7 +48,7 @@ package final class ContainerServer: StorageHandler {
         case .replication(.fetchTables(let fetch)): fetchTables(fetch, call: call)
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .status, .replication, .workers, .setWorker, .verifyObject, .prepareMap, .acceptMap, .learnMap, .readMap,
-            .changeMap, .program:
+            .changeMap, .program, .users:
             call.reply(.failed(StorageFailure(.malformed, "not for a container server")))
         }
     }

@@ -61,7 +61,8 @@ package final class ObjectServer: StorageHandler {
         case .verifyObject(let address): verify(address, call: call)
         case .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap,
-            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list), .program:
+            .replication(.rows), .replication(.fetchTables), .replication(.head), .replication(.list), .program,
+            .users:
             call.reply(.failed(StorageFailure(.malformed, "not for an object server")))
         }
     }

@@ -4,22 +4,11 @@ import Testing
 
 /// Whatever comes from outside gives a value or an error, never a trap. A failure prints its seed.
 @Suite struct HostileInputTests {
-    /// SplitMix64 (Steele, Lea, Flood).
-    private struct SeededGenerator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            return mixed ^ (mixed >> 31)
-        }
-    }
-
     private static let words = [
         ".r:", ".rlistings", "*", "-", ",", ":", "%", "%2", "{", "}", "[", "]", "\"", "\\u", "d800", "\"admin\"",
-        "AUTH_tk", "http://", "//", "@", " ", "\n", "ringfort-users 1\n", "a:b .admin 0000000000000000 1 1 ",
+        "AUTH_tk", "http://", "//", "@", " ", "\n", "ringfort-users 1\n", "ringfort-users 2\n",
+        "a:b .admin 0000000000000000 1 1 ",
+        "a:b removed 0000000000000000 1 1 ",
     ].map { Array($0.utf8) }
 
     @Test(arguments: [1, 2, 3] as [UInt64])
@@ -46,6 +35,9 @@ import Testing
             }
             _ = JSONValue(parsing: text)
             _ = try? UserFile(parsing: text, clusterKey: clusterKey)
+            var users = UserFile(clusterKey: clusterKey)
+            _ = try? users.merge(text)
+            #expect(users.isEmpty, "seed \(seed)")
             #expect(text.withUnsafeBytes { SignedToken.decode($0, signer: signer) } == nil, "seed \(seed)")
             _ = ByteText.bytes(base64URL: text)
             _ = ByteText.bytes(hex: text)

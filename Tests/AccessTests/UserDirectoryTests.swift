@@ -60,8 +60,25 @@ import Testing
             #expect(users.verify(token.text, now: 11) == nil)
             #expect(users.authenticate(qualifiedName: name, key: key, now: 11) == nil)
             let fresh = try #require(users.authenticate(qualifiedName: name, key: Array("other".utf8), now: 11))
-            try store.edit { file throws(UserFile.Failure) in try file.remove(account: test, name: tester) }
+            try store.edit { file throws(UserFile.Failure) in try file.remove(account: test, name: tester, now: 12) }
             #expect(users.verify(fresh.text, now: 12) == nil)
+        }
+    }
+
+    /// Within the second in which the file has been looked at.
+    @Test func usersThatAreHandedOverCountAtOnce() throws {
+        try withStore { store in
+            let users = try UserDirectory(store: store, clusterKey: clusterKey, now: 10)
+            let token = try #require(users.authenticate(qualifiedName: name, key: key, now: 10))
+            #expect(users.verify(token.text, now: 10) != nil)
+            let file = try store.edit { file throws(UserFile.Failure) in
+                try file.remove(account: test, name: tester, now: 11)
+                return file
+            }
+            users.use(file, version: try store.version())
+            #expect(users.verify(token.text, now: 10) == nil)
+            #expect(users.authenticate(qualifiedName: name, key: key, now: 10) == nil)
+            #expect(users.verify(token.text, now: 11) == nil)
         }
     }
 
@@ -75,7 +92,7 @@ import Testing
             #expect(users.reloadFailure == .content(.notAUserFile))
             #expect(throws: UserStore.Failure.content(.notAUserFile)) {
                 try store.edit { users throws(UserFile.Failure) in
-                    try users.remove(account: test, name: tester)
+                    try users.remove(account: test, name: tester, now: 11)
                 }
             }
         }

@@ -19,13 +19,35 @@ import Testing
 
     @Test func survivesItsText() throws {
         let users = try file()
-        let text = try users.serialized()
-        #expect(text.starts(with: Array("ringfort-users 1\n".utf8)))
+        let text = users.serialized()
+        #expect(text.starts(with: Array("ringfort-users 2\n".utf8)))
         #expect(!String(decoding: text, as: UTF8.self).contains("testing"))
         #expect(try UserFile(parsing: text, clusterKey: clusterKey).list == users.list)
+        // What is sealed once stays as it is.
+        #expect(try UserFile(parsing: text, clusterKey: clusterKey).serialized() == text)
     }
 
-    /// Written by version 1; later versions must read it.
+    /// Lines that were opened before are not opened again, and others are.
+    @Test func whatIsKnownIsReadQuicker() throws {
+        let before = try file()
+        var users = before
+        try users.setKey(account: test, name: tester, key: Array("other".utf8), now: 200)
+        try users.add(account: test, name: Array("a".utf8), key: [65], roles: [], now: 200)
+        try users.remove(account: test, name: Array("svc".utf8), now: 200)
+        let text = users.serialized()
+        for known in [before, users, UserFile(clusterKey: clusterKey)] {
+            let read = try UserFile(parsing: text, clusterKey: clusterKey, knowing: known)
+            #expect(read.list == users.list)
+            #expect(read.digests == users.digests)
+            #expect(read.serialized() == text)
+        }
+        let forged = String(decoding: text, as: UTF8.self).replacing("test:tester .admin ", with: "test:tester - ")
+        #expect(throws: UserFile.Failure.self) {
+            try UserFile(parsing: Array(forged.utf8), clusterKey: clusterKey, knowing: users)
+        }
+    }
+
+    /// Written by version 1, which had seconds; later versions must read it.
     @Test func readsTheGoldenFile() throws {
         let golden = """
             ringfort-users 1
@@ -37,9 +59,30 @@ import Testing
         #expect(
             users.list == [
                 UserFile.User(
-                    account: test, name: tester, roles: [.admin, .service], created: 1_700_000_000,
-                    changed: 1_700_000_000, generation: 0xE3D6_2EF9_C9CF_C339, key: Array("testing".utf8))
+                    account: test, name: tester, roles: [.admin, .service], created: 170_000_000_000_000,
+                    changed: 170_000_000_000_000, generation: 0xE3D6_2EF9_C9CF_C339, key: Array("testing".utf8))
             ])
+        // Nodes that read it each for themselves know the same.
+        let again = try UserFile(parsing: Array(golden.utf8), clusterKey: clusterKey)
+        #expect(again.digests == users.digests)
+        #expect(try UserFile(parsing: users.serialized(), clusterKey: clusterKey).list == users.list)
+    }
+
+    /// Written by version 2, and sealed by another implementation of the format.
+    @Test func readsTheGoldenFileOfVersion2() throws {
+        let golden = """
+            ringfort-users 2
+            test:gone removed 90be12f5a1c3d4e5 170000000000000 170000100000000 \
+            AAECAwQFBgcICQoLPvG-Wep4-IbGj22l8l5eYQ
+            test:tester .admin 1f0c93a7b5d2e460 170000000000000 170000000012345 \
+            DA0ODxAREhMUFRYX6niHkE600C9fB_Pm5k8XXcgBEUMDCWY
+
+            """
+        let users = try UserFile(parsing: Array(golden.utf8), clusterKey: clusterKey)
+        #expect(users.list.map(\.key) == [Array("testing".utf8)])
+        #expect(users.list.map(\.changed) == [170_000_000_012_345])
+        #expect(users[Array("test:gone".utf8)] == nil)
+        #expect(users.serialized() == Array(golden.utf8))
     }
 
     @Test func authenticates() throws {
@@ -63,9 +106,37 @@ import Testing
         #expect(users[name]?.created == 100)
         #expect(users[name]?.changed == 300)
         #expect(users[name]?.identity.ownedAccounts == [])
-        try users.remove(account: test, name: tester)
+        try users.remove(account: test, name: tester, now: 400)
         #expect(users[name] == nil)
-        #expect(throws: UserFile.Failure.noSuchUser) { try users.remove(account: test, name: tester) }
+        #expect(throws: UserFile.Failure.noSuchUser) { try users.remove(account: test, name: tester, now: 500) }
+    }
+
+    @Test func removedUsersAreRememberedAndReplaced() throws {
+        var users = try file()
+        try users.remove(account: test, name: tester, now: 200)
+        let text = users.serialized()
+        #expect(String(decoding: text, as: UTF8.self).contains("\ntest:tester removed "))
+        var read = try UserFile(parsing: text, clusterKey: clusterKey)
+        #expect(read.list.map(\.name) == [Array("svc".utf8)])
+        #expect(!read.isEmpty)
+        #expect(read.authenticate(qualifiedName: name, key: []) == nil)
+        #expect(throws: UserFile.Failure.noSuchUser) {
+            try read.setKey(account: test, name: tester, key: [65], now: 300)
+        }
+        // By a clock that is behind, and still above the removal.
+        try read.add(account: test, name: tester, key: Array("new".utf8), roles: [], now: 150)
+        #expect(read[name]?.changed == 201)
+        #expect(try UserFile(parsing: read.serialized(), clusterKey: clusterKey).list == read.list)
+    }
+
+    @Test func changesNeverGoBackInTime() throws {
+        var users = try file()
+        for _ in 0..<3 { try users.setKey(account: test, name: tester, key: [65], now: 7) }
+        #expect(users[name]?.changed == 103)
+        try users.setKey(account: test, name: tester, key: [65], now: .max)
+        try users.setKey(account: test, name: tester, key: [66], now: .max)
+        #expect(users[name]?.changed == UserFile.maximumTime)
+        #expect(try UserFile(parsing: users.serialized(), clusterKey: clusterKey).list == users.list)
     }
 
     @Test(arguments: ["", "a:b", "a b", "a/b", ".admin", "a,b", "a%b", "a\n", String(repeating: "x", count: 129)])
@@ -96,11 +167,11 @@ import Testing
                 try UserFile(parsing: Array(bytes.utf8), clusterKey: clusterKey)
             }
         }
-        let newer = UserFile.Failure.unknownVersion(2)
-        #expect(throws: newer) { try UserFile(parsing: Array("ringfort-users 2\n".utf8), clusterKey: clusterKey) }
+        let newer = UserFile.Failure.unknownVersion(3)
+        #expect(throws: newer) { try UserFile(parsing: Array("ringfort-users 3\n".utf8), clusterKey: clusterKey) }
         #expect(
             newer.description
-                == "the users file has format 2, and this program knows 1: a newer ringfort wrote it. Start that one")
+                == "the users file has format 3, and this program knows 2: a newer ringfort wrote it. Start that one")
         #expect(throws: UserFile.Failure.damagedLine(2)) {
             try UserFile(parsing: Array("ringfort-users 1\na:b x\n".utf8), clusterKey: clusterKey)
         }
@@ -117,5 +188,13 @@ import Testing
         #expect(throws: UserFile.Failure.self) {
             try UserFile(parsing: Array(forged.utf8), clusterKey: clusterKey)
         }
+    }
+
+    /// And so is that a user was removed.
+    @Test func removalsCannotBeEditedIn() throws {
+        let text = String(decoding: try file().serialized(), as: UTF8.self)
+        let forged = text.replacing("test:tester .admin ", with: "test:tester removed ")
+        #expect(forged != text)
+        #expect(throws: UserFile.Failure.self) { try UserFile(parsing: Array(forged.utf8), clusterKey: clusterKey) }
     }
 }

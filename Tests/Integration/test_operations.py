@@ -46,7 +46,7 @@ class OperationsTests(unittest.TestCase):
                 self.run_line(machine, words)
         # A page that was not understood would pass as well.
         self.assertGreater(len(seen), 20)
-        for command in ("node remove", "device replace", "rebalance pace", "verify AUTH_admin/photos"):
+        for command in ("node remove", "device replace", "user set-key", "rebalance pace", "verify AUTH_admin/photos"):
             self.assertTrue(any(command in line for line in seen), command)
         self.check()
 

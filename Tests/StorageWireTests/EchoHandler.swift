@@ -59,6 +59,7 @@ final class EchoHandler: StorageHandler {
         case .readMap(let version):
             call.reply(.map(MapStanding(node: [1], version: version + 1, clock: 2), ByteBuffer(bytes: [3])))
         case .changeMap(let change): call.reply(.mapChanged(change))
+        case .users(let query): call.reply(.users(UserPage(lines: ByteBuffer(bytes: query.after), isWhole: true)))
         case .program:
             call.reply(.program(ProgramReport(version: "1", build: "2", wire: WireVersion.spoken)))
         }

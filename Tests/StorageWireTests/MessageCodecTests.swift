@@ -72,6 +72,9 @@ struct MessageCodecTests {
             [1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 1],
             // An attempt by a node whose id has 65 bytes.
             [1, 32] + [UInt8](repeating: 0, count: 17) + [65] + [UInt8](repeating: 1, count: 65),
+            // A question about users with 257 digests that are not there, one by a node whose id has 65 bytes, one behind a name of 258 bytes.
+            [1, 44, 0, 0, 1, 1], [1, 44, 0, 65] + [UInt8](repeating: 1, count: 65) + [0, 0, 0, 0],
+            [1, 44, 0, 0, 0, 0, 1, 2] + [UInt8](repeating: 1, count: 258),
             // A read before the beginning.
             [1, 6, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         ] as [[UInt8]])
@@ -90,6 +93,8 @@ struct MessageCodecTests {
             [1, 15, 0, 0, 0, 0, 0, 0, 0, 9, 16, 0],
             // A table with 256 sums that are not there.
             [1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            // Users of which nobody knows whether there are more, and more than fit.
+            [1, 44, 2], [1, 44, 1] + [UInt8](repeating: 10, count: 1 << 20 + 1),
             // A listing of 10,000 entries that are not there.
             [1, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 39, 16],
         ] as [[UInt8]])

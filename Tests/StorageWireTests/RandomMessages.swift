@@ -23,8 +23,8 @@ struct RandomMessages {
 
     init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    static let requestKinds = 36
-    static let replyKinds = 33
+    static let requestKinds = 37
+    static let replyKinds = 34
 
     mutating func request(_ kind: Int) -> StorageRequest {
         switch kind {
@@ -76,6 +76,11 @@ struct RandomMessages {
         case 28: .readMap(newerThan: integer())
         case 29: .changeMap(buffer(500))
         case 31: .program
+        case 36:
+            .users(
+                UserQuery(
+                    node: bytes(64), digests: (0..<below(UserQuery.maximumDigests + 1)).map { _ in integer() },
+                    after: bytes(257)))
         case 35: .deleteAccount(DeleteAccount(table: table(), timestamp: timestamp(), account: bytes(256)))
         default: .replication(replication(kind))
         }
@@ -202,6 +207,7 @@ struct RandomMessages {
         case 27: .mapStanding(standing())
         case 28: flag() ? .map(standing(), buffer(70_000)) : .mapChanged(buffer(500))
         case 30: .program(program())
+        case 33: .users(UserPage(lines: buffer(70_000), isWhole: flag()))
         default:
             .failed(StorageFailure(StorageFailure.Reason.allCases.randomElement(using: &generator)!, text()))
         }

@@ -93,6 +93,7 @@ struct WireVersionTests {
             }
         }
         #expect(StorageRequest.program.minimumVersion == .version3)
+        #expect(StorageRequest.users(UserQuery(node: [], digests: [], after: [])).minimumVersion == .version3)
         let account = TableAddress(device: 0, kind: .account, hash: PathHash(high: 1, low: 2))
         let delete = DeleteAccount(table: account, timestamp: Timestamp(rawValue: 1), account: [])
         #expect(StorageRequest.deleteAccount(delete).minimumVersion == .version3)

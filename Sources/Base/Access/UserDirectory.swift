@@ -31,6 +31,14 @@ package final class UserDirectory: TokenVerifier {
         var lastFailure: UserStore.Failure?
         /// Direct-mapped by the end of the token, which is the end of a MAC and so evenly spread.
         var cache: [CachedToken?]
+
+        mutating func use(_ users: UserFile, version: UserStore.Version?) {
+            self.users = users
+            self.version = version
+            lastFailure = nil
+            // Generations may have changed.
+            cache = Array(repeating: nil, count: UserDirectory.cacheSlots)
+        }
     }
 
     private let store: UserStore
@@ -58,6 +66,12 @@ package final class UserDirectory: TokenVerifier {
     /// Why the last reload failed, while the users read before stay in force; nil when all is well.
     package var reloadFailure: UserStore.Failure? {
         state.withLock { $0.lastFailure }
+    }
+
+    /// Works with these users at once.
+    /// - Parameter version: of the file that they were read from.
+    package func use(_ users: UserFile, version: UserStore.Version?) {
+        state.withLock { $0.use(users, version: version) }
     }
 
     /// A token for `account:name` when `key` is right.
@@ -118,11 +132,7 @@ package final class UserDirectory: TokenVerifier {
         do throws(UserStore.Failure) {
             let version = try store.version()
             guard version != state.version else { return }
-            state.users = try store.load()
-            state.version = version
-            state.lastFailure = nil
-            // Generations may have changed.
-            state.cache = Array(repeating: nil, count: Self.cacheSlots)
+            state.use(try store.load(knowing: state.users), version: version)
         } catch {
             state.lastFailure = error
         }

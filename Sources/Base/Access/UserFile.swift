@@ -1,22 +1,22 @@
 /// The v1 users: a small text file that the command line edits and every proxy reads.
 ///
-///     ringfort-users 1
-///     test:tester .admin 1f0c... 1700000000 1700000000 <sealed key>
+///     ringfort-users 2
+///     test:tester .admin 1f0c... 170000000000000 170000000000000 <sealed key>
+///     test:gone removed 90be... 170000000000000 170000100000000 <sealed nothing>
 ///
-/// Fields are separated by blanks: name, roles (comma separated, `-` for none), generation (16 hex digits), times of
-/// creation and of the last change (seconds since the epoch), key sealed with AES-256-GCM under a key derived from the
-/// cluster key. The fields before the sealed key are its associated data: nobody gains roles by editing it.
-/// See `Documentation/formats/users.md`.
+/// Each name is a register of its own: the newest line counts, whichever node it was written on, and a removed user leaves a line that says
+/// so. See `Documentation/formats/users.md`.
 package struct UserFile: Sendable {
     /// One user.
     package struct User: Sendable, Equatable {
         package var account: [UInt8]
         package var name: [UInt8]
         package var roles: UserRoles
-        /// Seconds since the epoch.
+        /// 10-microsecond ticks since 1970.
         package var created: UInt64
+        /// The same; above the change before, whatever the clock says.
         package var changed: UInt64
-        /// Drawn anew with every change of key or roles; tokens of older generations are void.
+        /// Drawn anew with every change; tokens of older generations are void.
         package var generation: UInt64
         /// The secret key: S3 signatures need it back.
         package var key: [UInt8]
@@ -55,7 +55,7 @@ package struct UserFile: Sendable {
                 "the users file has format \(found), and this program knows \(UserFile.version): \(found > UserFile.version ? "a newer" : "an older") ringfort wrote it. Start that one"
             case .damagedLine(let line): "line \(line) is damaged"
             case .wrongClusterKey(let line): "the key in line \(line) belongs to another cluster or user"
-            case .tooManyUsers: "there are \(UserFile.maximumUsers) users at most"
+            case .tooManyUsers: "there are \(UserFile.maximumUsers) users at most, and those that were removed count"
             case .tooLarge: "the users file is too large"
             case .badName: "not a name for a user"
             case .badKey: "not a key: 1 to \(UserFile.maximumKeyLength) printable characters"
@@ -66,97 +66,121 @@ package struct UserFile: Sendable {
         }
     }
 
+    /// Names that may be added, removed ones included.
     package static let maximumUsers = 100_000
+    /// Names that are read: two nodes may have added their last ones at the same moment, and both have to end with all of them.
+    static let maximumEntries = 2 * maximumUsers
     package static let maximumFileSize = 64 << 20
     package static let maximumNameLength = 128
     package static let maximumKeyLength = 256
-    private static let magic = "ringfort-users "
-    private static let version = 1
-    private static let heading = Array("\(magic)\(version)".utf8)
+    /// Units of `User.created` and `changed` in a second.
+    package static let ticksPerSecond: UInt64 = 100_000
+    /// No time is above it, so that there is always a later one.
+    static let maximumTime: UInt64 = 1 << 60
 
-    private let box: SealedBox
+    let box: SealedBox
     /// By qualified name.
-    private var users: [[UInt8]: User] = [:]
+    private(set) var entries: [[UInt8]: UserEntry] = [:]
+    /// A digest for each bucket of names: equal where two nodes know the same.
+    package private(set) var digests = [UInt64](repeating: 0, count: UserFile.bucketCount)
 
     /// No users yet.
     package init(clusterKey: ClusterKey) {
         box = SealedBox(key: clusterKey.derive("users file"))
     }
 
-    /// The users that `text` lists.
-    package init(parsing text: [UInt8], clusterKey: ClusterKey) throws(Failure) {
-        self.init(clusterKey: clusterKey)
-        guard text.count <= Self.maximumFileSize else { throw .tooLarge }
-        let lines = text.split(separator: UInt8(ascii: "\n"))
-        guard let first = lines.first.map({ String(decoding: $0, as: UTF8.self) }), first.hasPrefix(Self.magic),
-            let version = Int(first.dropFirst(Self.magic.count))
-        else { throw .notAUserFile }
-        guard version == Self.version else { throw .unknownVersion(version) }
-        guard lines.count - 1 <= Self.maximumUsers else { throw .tooManyUsers }
-        for (index, line) in lines.enumerated().dropFirst() {
-            let user = try parse(line, number: index + 1)
-            guard users.updateValue(user, forKey: user.qualifiedName) == nil else { throw .damagedLine(index + 1) }
-        }
-    }
-
     /// All users by name.
     package var list: [User] {
-        users.values.sorted { $0.qualifiedName.lexicographicallyPrecedes($1.qualifiedName) }
+        entries.values.filter { !$0.isRemoved }.map(\.user)
+            .sorted { $0.qualifiedName.lexicographicallyPrecedes($1.qualifiedName) }
     }
+
+    /// Whether nobody is known, not even a user that was removed.
+    package var isEmpty: Bool { entries.isEmpty }
 
     /// The user of this `account:name`.
     package subscript(qualifiedName: [UInt8]) -> User? {
-        users[qualifiedName]
+        entries[qualifiedName].flatMap { $0.isRemoved ? nil : $0.user }
     }
 
     // MARK: Changing
 
     /// Adds a user whose name is not taken.
-    /// - Parameter now: seconds since the epoch.
+    /// - Parameter now: 10-microsecond ticks since 1970.
     package mutating func add(
         account: [UInt8], name: [UInt8], key: [UInt8], roles: UserRoles, now: UInt64
     ) throws(Failure) {
         guard Self.isName(account), Self.isName(name) else { throw .badName }
         guard Self.isKey(key) else { throw .badKey }
-        let user = User(
-            account: account, name: name, roles: roles, created: now, changed: now, generation: try Self.generation(),
-            key: key)
-        guard users[user.qualifiedName] == nil else { throw .userExists }
-        guard users.count < Self.maximumUsers else { throw .tooManyUsers }
-        users[user.qualifiedName] = user
+        var user = User(account: account, name: name, roles: roles, created: 0, changed: 0, generation: 0, key: key)
+        let known = entries[user.qualifiedName]
+        guard known?.isRemoved ?? true else { throw .userExists }
+        guard known != nil || entries.count < Self.maximumUsers else { throw .tooManyUsers }
+        user.created = Self.time(now, after: known)
+        try write(user, isRemoved: false, now: now)
     }
 
-    package mutating func remove(account: [UInt8], name: [UInt8]) throws(Failure) {
-        guard users.removeValue(forKey: account + [UInt8(ascii: ":")] + name) != nil else { throw .noSuchUser }
+    /// Removes a user. What stays says so to nodes that still have the user.
+    /// - Parameter now: 10-microsecond ticks since 1970.
+    package mutating func remove(account: [UInt8], name: [UInt8], now: UInt64) throws(Failure) {
+        var user = try user(account, name)
+        user.roles = []
+        user.key = []
+        try write(user, isRemoved: true, now: now)
     }
 
     /// Replaces the key, which voids the user's tokens.
     package mutating func setKey(account: [UInt8], name: [UInt8], key: [UInt8], now: UInt64) throws(Failure) {
         guard Self.isKey(key) else { throw .badKey }
-        try change(account: account, name: name, now: now) { $0.key = key }
+        var user = try user(account, name)
+        user.key = key
+        try write(user, isRemoved: false, now: now)
     }
 
     /// Replaces the roles, which voids the user's tokens.
     package mutating func setRoles(account: [UInt8], name: [UInt8], roles: UserRoles, now: UInt64) throws(Failure) {
-        try change(account: account, name: name, now: now) { $0.roles = roles }
+        var user = try user(account, name)
+        user.roles = roles
+        try write(user, isRemoved: false, now: now)
     }
 
-    private mutating func change(
-        account: [UInt8], name: [UInt8], now: UInt64, _ edit: (inout User) -> Void
-    ) throws(Failure) {
-        let qualifiedName = account + [UInt8(ascii: ":")] + name
-        guard var user = users[qualifiedName] else { throw .noSuchUser }
-        edit(&user)
-        user.changed = now
+    private func user(_ account: [UInt8], _ name: [UInt8]) throws(Failure) -> User {
+        guard let user = self[account + [UInt8(ascii: ":")] + name] else { throw .noSuchUser }
+        return user
+    }
+
+    /// Makes this the newest that is known of the name.
+    private mutating func write(_ user: User, isRemoved: Bool, now: UInt64) throws(Failure) {
+        var user = user
+        user.changed = Self.time(now, after: entries[user.qualifiedName])
         user.generation = try Self.generation()
-        users[qualifiedName] = user
+        let entry: UserEntry
+        do { entry = try UserEntry(user, isRemoved: isRemoved, box: box) } catch { throw .cryptography(error) }
+        put(entry)
+    }
+
+    /// Replaces what is known of a name.
+    mutating func put(_ entry: UserEntry) {
+        let name = entry.user.qualifiedName
+        let bucket = Self.bucket(of: name)
+        if let known = entries.updateValue(entry, forKey: name) { digests[bucket] ^= known.digest }
+        digests[bucket] ^= entry.digest
+    }
+
+    /// A change is later than what it changes, also when it is made on a node whose clock is behind.
+    private static func time(_ now: UInt64, after known: UserEntry?) -> UInt64 {
+        min(max(now, (known?.user.changed ?? 0) + 1), maximumTime)
+    }
+
+    private static func generation() throws(Failure) -> UInt64 {
+        do { return try RandomBytes.makeUInt64() } catch { throw .cryptography(error) }
     }
 
     // MARK: Asking
 
     /// The user of `account:name` when `key` is right. An unknown name costs the same comparison.
     package func authenticate(qualifiedName: [UInt8], key: [UInt8]) -> User? {
-        let user = users[qualifiedName]
+        let user = self[qualifiedName]
         let expected = MessageAuthenticator(key: Self.comparisonKey).code(user?.key ?? Self.comparisonKey)
         let given = MessageAuthenticator(key: Self.comparisonKey).code(key)
         let isEqual = expected.withUnsafeBytes { left in given.withUnsafeBytes { equalInConstantTime(left, $0) } }
@@ -168,66 +192,63 @@ package struct UserFile: Sendable {
 
     // MARK: Text
 
+    private static let magic = "ringfort-users "
+    private static let version = 2
+    /// Seconds instead of ticks, and no removed users.
+    private static let oldestVersion = 1
+
+    /// The users that `text` lists.
+    /// - Parameter known: users under the same key: a line that stands there as it is need not be opened, which is most of the work.
+    package init(parsing text: [UInt8], clusterKey: ClusterKey, knowing known: UserFile? = nil) throws(Failure) {
+        self.init(clusterKey: clusterKey)
+        guard text.count <= Self.maximumFileSize else { throw .tooLarge }
+        let lines = text.split(separator: UInt8(ascii: "\n"))
+        guard let first = lines.first.map({ String(decoding: $0, as: UTF8.self) }), first.hasPrefix(Self.magic),
+            let version = Int(first.dropFirst(Self.magic.count))
+        else { throw .notAUserFile }
+        guard (Self.oldestVersion...Self.version).contains(version) else { throw .unknownVersion(version) }
+        guard lines.count - 1 <= Self.maximumEntries else { throw .tooManyUsers }
+        for (index, line) in lines.enumerated().dropFirst() {
+            let entry: UserEntry
+            if let opened = known?.entry(of: line) {
+                entry = opened
+            } else {
+                entry = try open(line, number: index + 1, version: version)
+            }
+            guard entries[entry.user.qualifiedName] == nil else { throw .damagedLine(index + 1) }
+            put(entry)
+        }
+    }
+
+    private func open(_ line: ArraySlice<UInt8>, number: Int, version: Int) throws(Failure) -> UserEntry {
+        let entry = try UserEntry(parsing: line, number: number, box: box)
+        guard version == Self.oldestVersion else { return entry }
+        do { return try entry.inTicks(box: box) } catch { throw .cryptography(error) }
+    }
+
+    /// What is known of a name, if it is this line.
+    private func entry(of line: ArraySlice<UInt8>) -> UserEntry? {
+        let known = entries[Array(line.prefix { $0 != UInt8(ascii: " ") })]
+        return known.flatMap { $0.line.elementsEqual(line) ? $0 : nil }
+    }
+
     /// The file's content.
-    package func serialized() throws(Failure) -> [UInt8] {
-        var text = Self.heading + [UInt8(ascii: "\n")]
-        for user in list {
-            let fields = Self.fields(user)
-            let sealed: [UInt8]
-            do { sealed = try box.seal(user.key, context: fields) } catch { throw .cryptography(error) }
-            text += fields + [UInt8(ascii: " ")] + ByteText.base64URL(sealed) + [UInt8(ascii: "\n")]
+    package func serialized() -> [UInt8] {
+        var text = Array("\(Self.magic)\(Self.version)\n".utf8)
+        for name in entries.keys.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+            text += (entries[name]?.line ?? []) + [UInt8(ascii: "\n")]
         }
         return text
     }
 
-    private static func fields(_ user: User) -> [UInt8] {
-        let roles = user.roles.names.isEmpty ? "-" : user.roles.names.joined(separator: ",")
-        let digits = String(user.generation, radix: 16)
-        let generation = String(repeating: "0", count: 16 - digits.utf8.count) + digits
-        return user.qualifiedName + Array(" \(roles) \(generation) \(user.created) \(user.changed)".utf8)
-    }
-
-    private func parse(_ line: ArraySlice<UInt8>, number: Int) throws(Failure) -> User {
-        let fields = line.split(separator: UInt8(ascii: " "))
-        guard fields.count == 6 else { throw .damagedLine(number) }
-        let names = fields[0].split(separator: UInt8(ascii: ":")).map { Array($0) }
-        guard names.count == 2, names.allSatisfy(Self.isName), let roles = Self.roles(fields[1]),
-            let generation = UInt64(String(decoding: fields[2], as: UTF8.self), radix: 16),
-            let created = UInt64(String(decoding: fields[3], as: UTF8.self)),
-            let changed = UInt64(String(decoding: fields[4], as: UTF8.self)),
-            let sealed = ByteText.bytes(base64URL: fields[5])
-        else { throw .damagedLine(number) }
-        var user = User(
-            account: names[0], name: names[1], roles: roles, created: created, changed: changed,
-            generation: generation, key: [])
-        do { user.key = try box.open(sealed, context: Self.fields(user)) } catch {
-            throw .wrongClusterKey(line: number)
-        }
-        return user
-    }
-
-    private static func roles(_ text: ArraySlice<UInt8>) -> UserRoles? {
-        if text.elementsEqual([UInt8(ascii: "-")]) { return [] }
-        var roles: UserRoles = []
-        for name in text.split(separator: UInt8(ascii: ",")) {
-            guard let role = UserRoles(name: String(decoding: name, as: UTF8.self)) else { return nil }
-            roles.insert(role)
-        }
-        return roles
-    }
-
     /// Names stand in ACLs and URLs: no blanks, controls, colons, commas, slashes or percent signs, no leading period.
-    private static func isName(_ name: [UInt8]) -> Bool {
+    static func isName(_ name: [UInt8]) -> Bool {
         (1...maximumNameLength).contains(name.count) && String(validating: name, as: UTF8.self) != nil
             && name[0] != UInt8(ascii: ".")
             && name.allSatisfy { $0 > 32 && $0 != 127 && !":,/%".utf8.contains($0) }
     }
 
-    private static func isKey(_ key: [UInt8]) -> Bool {
+    static func isKey(_ key: [UInt8]) -> Bool {
         (1...maximumKeyLength).contains(key.count) && key.allSatisfy { $0 >= 32 && $0 != 127 }
-    }
-
-    private static func generation() throws(Failure) -> UInt64 {
-        do { return try RandomBytes.makeUInt64() } catch { throw .cryptography(error) }
     }
 }

@@ -46,7 +46,8 @@ package struct UserStore: Sendable {
     }
 
     /// The users; none when there is no file.
-    package func load() throws(Failure) -> UserFile {
+    /// - Parameter known: what was loaded before, which makes it quicker.
+    package func load(knowing known: UserFile? = nil) throws(Failure) -> UserFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             if errno == ENOENT { return UserFile(clusterKey: clusterKey) }
@@ -54,12 +55,15 @@ package struct UserStore: Sendable {
         }
         defer { close(descriptor) }
         let text = try Self.readAll(descriptor)
-        do { return try UserFile(parsing: text, clusterKey: clusterKey) } catch { throw .content(error) }
+        do { return try UserFile(parsing: text, clusterKey: clusterKey, knowing: known) } catch {
+            throw .content(error)
+        }
     }
 
     /// Loads the users, lets `change` edit them and saves them, all under the lock.
+    /// - Parameter known: what was loaded before, which makes it quicker.
     package func edit<Result>(
-        _ change: (inout UserFile) throws(UserFile.Failure) -> Result
+        knowing known: UserFile? = nil, _ change: (inout UserFile) throws(UserFile.Failure) -> Result
     ) throws(Failure) -> Result {
         let lock = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0 else { throw .system(step: "open", code: errno) }
@@ -67,13 +71,11 @@ package struct UserStore: Sendable {
         while flock(lock, LOCK_EX) != 0 {
             if errno != EINTR { throw .system(step: "flock", code: errno) }
         }
-        var users = try load()
+        var users = try load(knowing: known)
         let result: Result
-        let text: [UInt8]
-        do {
-            result = try change(&users)
-            text = try users.serialized()
-        } catch { throw .content(error) }
+        do { result = try change(&users) } catch { throw .content(error) }
+        let text = users.serialized()
+        guard text.count <= UserFile.maximumFileSize else { throw .content(.tooLarge) }
         try replace(with: text)
         return result
     }

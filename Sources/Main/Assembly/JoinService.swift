@@ -16,7 +16,8 @@ final class JoinService: Sendable {
     private let workers: NIOThreadPool
     private let failures = Mutex(JoinFailures())
 
-    private static let maximumUsers = 1 << 20
+    /// Bytes. A node that is told of no users gets them as all others do, when it is in.
+    private static let maximumUsers = 1 << 19
 
     init(directory: ClusterDirectory, identity: ClusterIdentity, map: MapService, workers: NIOThreadPool) {
         self.directory = directory
@@ -68,7 +69,9 @@ final class JoinService: Sendable {
     }
 
     private func sealed(_ request: JoinRequest, _ token: JoinToken, _ map: ClusterMap) throws -> [UInt8] {
-        let users = try AtomicFile.read(directory.file("users.json"), limit: Self.maximumUsers) ?? []
+        let store = directory.users(identity)
+        let file = try AtomicFile.read(store.path, limit: UserFile.maximumFileSize) ?? []
+        let users = file.count > Self.maximumUsers ? UserFile(clusterKey: identity.accessKey).serialized() : file
         let first = map.nodes.filter { $0.id == self.map.nodeID }
         let others = map.nodes.filter { $0.id != self.map.nodeID }
         let answer = JoinAnswer(

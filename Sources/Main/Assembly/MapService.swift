@@ -192,7 +192,7 @@ final class MapService: Sendable {
         case .putObject, .openUpload, .chunk, .commitUpload, .readObject, .readBody, .deleteObject, .updateObject,
             .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication,
             .workers,
-            .setWorker, .verifyObject, .program:
+            .setWorker, .verifyObject, .program, .users:
             call.reply(.failed(StorageFailure(.malformed, "not about the cluster map")))
         }
     }

@@ -30,6 +30,7 @@ final class Member: Sendable {
         var metrics: DeviceMetrics
         var proxy: ProxyAssembly?
         var settler: Settler
+        var users: UserService
     }
 
     /// Listens for other nodes. They can ask about the map already; devices come with `serve`.
@@ -98,7 +99,9 @@ final class Member: Sendable {
         try writeRings(map)
         let local = LocalNode(handler: storage.handler)
         nodes.set(self.map.nodes(local: local))
-        door.open(storage.handler)
+        let users = try UserService(
+            store: directory.users(identity), map: self.map, logger: process.logger)
+        door.open(storage.handler, users: users)
         try storage.start().wait()
         let metrics = DeviceMetrics()
         try metrics.register(storage.handler, on: process.registry)
@@ -114,10 +117,13 @@ final class Member: Sendable {
                 joins: JoinService(directory: directory, identity: identity, map: self.map, workers: process.workers),
                 logger: process.logger)
         }
-        if let proxy { storage.handler.proxyRings.withLock { $0 = { proxy.oldestRings } } }
+        if let proxy {
+            storage.handler.proxyRings.withLock { $0 = { proxy.oldestRings } }
+            users.onChange { proxy.users.use($0, version: $1) }
+        }
         let settler = Settler(self.map, handler: storage.handler)
         running.withLock {
-            $0 = Running(rings: rings, storage: storage, metrics: metrics, proxy: proxy, settler: settler)
+            $0 = Running(rings: rings, storage: storage, metrics: metrics, proxy: proxy, settler: settler, users: users)
         }
         let registry = process.registry
         self.map.onChange { [weak self] in self?.follow(local: local, registry: registry) }
@@ -125,6 +131,7 @@ final class Member: Sendable {
         follow(local: local, registry: registry)
         let apiPort = proxy.map { $0.listener.address.port ?? places.port } ?? 0
         settler.start()
+        users.start()
         self.map.start(at: MapService.Address(host: places.host, storagePort: storagePort, apiPort: apiPort))
     }
 
@@ -211,20 +218,28 @@ final class Member: Sendable {
         let running = running.withLock { $0 }
         running?.proxy?.drain()
         try? listener.close(within: .seconds(1)).wait()
+        running?.users.close()
         map.close()
         running?.storage.close()
         unlink(directory.file("node.json"))
     }
 }
 
-/// Takes what other nodes ask to the map or, once they are open, to the devices.
+/// Takes what other nodes ask to the map or, once they are open, to the devices and users.
 final class MemberDoor: StorageHandler {
     private let map: MapService
-    private let devices = Mutex<NodeHandler?>(nil)
+    private let inside = Mutex<Inside?>(nil)
+
+    private struct Inside {
+        var devices: NodeHandler
+        var users: UserService
+    }
 
     init(map: MapService) { self.map = map }
 
-    func open(_ handler: NodeHandler) { devices.withLock { $0 = handler } }
+    func open(_ devices: NodeHandler, users: UserService) {
+        inside.withLock { $0 = Inside(devices: devices, users: users) }
+    }
 
     func handle(_ request: StorageRequest, call: ServerCall) {
         switch request {
@@ -234,14 +249,19 @@ final class MemberDoor: StorageHandler {
             .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .replication,
             .workers, .setWorker,
             .verifyObject:
-            guard let handler = devices.withLock({ $0 }) else {
-                return call.reply(.failed(StorageFailure(.busy, "the devices are being opened")))
-            }
-            handler.handle(request, call: call)
+            guard let devices = inside.withLock({ $0?.devices }) else { return refuse(call) }
+            devices.handle(request, call: call)
+        case .users(let query):
+            guard let users = inside.withLock({ $0?.users }) else { return refuse(call) }
+            users.handle(query, call: call)
         }
     }
 
-    func ended(_ call: ServerCall) { devices.withLock { $0 }?.ended(call) }
+    private func refuse(_ call: ServerCall) {
+        call.reply(.failed(StorageFailure(.busy, "the devices are being opened")))
+    }
+
+    func ended(_ call: ServerCall) { inside.withLock { $0?.devices }?.ended(call) }
 }
 
 extension ClusterRings {

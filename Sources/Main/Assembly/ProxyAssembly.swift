@@ -14,6 +14,7 @@ import Synchronization
 /// The listener for clients and what answers behind it.
 final class ProxyAssembly: Sendable {
     let listener: HTTPListener
+    let users: UserDirectory
     /// The rings of today and those that operations under way began with.
     private let inUse: Mutex<[RingsInUse]>
     private let loops: [(eventLoop: any EventLoop, proxy: NIOLoopBound<ProxyLoop>)]
@@ -26,7 +27,7 @@ final class ProxyAssembly: Sendable {
         let clock = WallClock.system
         let cluster = rings.cluster(nodes)
         inUse = Mutex([RingsInUse(cluster: cluster, version: rings.version)])
-        let users = try UserDirectory(
+        users = try UserDirectory(
             store: directory.users(identity), clusterKey: identity.accessKey, now: UInt64(clock.seconds))
         let timestamps = TimestampSource(tieBreak: try RandomBytes.makeUInt64()) { clock.ticks }
         let api = SwiftAPI(

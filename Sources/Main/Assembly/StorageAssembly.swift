@@ -387,7 +387,7 @@ final class NodeHandler: StorageHandler {
         case .program: call.reply(.program(.own))
         case .workers: workers.list(call)
         case .setWorker(let message): workers.set(message, call)
-        case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap:
+        case .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .users:
             call.reply(.failed(StorageFailure(.refused, "the rings of this node are files: it has no map")))
         }
     }

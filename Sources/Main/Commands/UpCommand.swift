@@ -64,7 +64,6 @@ struct UpCommand: ParsableCommand {
         let directory = ClusterDirectory(data)
         let process = try ServerProcess(directory: directory, log: try server.makeLog())
         let identity = try directory.openOrCreate()
-        let firstKey = try addFirstUser(directory, identity)
         var file = try MemberFile.openOrCreate(directory)
         let places = places.settle(&file, listen: server.givenListen)
         let member = try Member(
@@ -73,6 +72,7 @@ struct UpCommand: ParsableCommand {
         let isFounding = member.map.map == nil
         if isFounding { try found(member, places) }
         try checkShape(member)
+        let firstKey = try addFirstUser(member)
         try file.write(to: directory)
         try MemberRun(
             member: member, places: places, process: process, replication: replication.times
@@ -96,17 +96,17 @@ struct UpCommand: ParsableCommand {
         } catch { throw CommandError("the rings in \(data) can't become a cluster's: \(error)") }
     }
 
-    /// The key of the first user, when it was made just now.
-    private func addFirstUser(_ directory: ClusterDirectory, _ identity: ClusterIdentity) throws -> [UInt8]? {
-        let store = directory.users(identity)
+    /// The key of the first user, when it was made just now. A node among others gets the users that it lacks from them.
+    private func addFirstUser(_ member: Member) throws -> [UInt8]? {
+        let store = member.directory.users(member.identity)
         let users: UserFile
         do { users = try store.load() } catch { throw CommandError("\(store.path): \(error)") }
-        guard users.list.isEmpty else { return nil }
+        guard users.isEmpty, member.map.map?.nodes.count == 1 else { return nil }
         let key = try RandomBytes.makeKeyText()
         try store.edit { users throws(UserFile.Failure) in
             try users.add(
                 account: Array("admin".utf8), name: Array("admin".utf8), key: key, roles: [.admin],
-                now: UInt64(WallClock.system.seconds))
+                now: WallClock.system.ticks)
         }
         return key
     }

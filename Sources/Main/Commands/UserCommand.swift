@@ -9,8 +9,10 @@ struct UserCommand: ParsableCommand {
         commandName: "user",
         abstract: "Manage the users that sign in with v1 authentication.",
         discussion: """
-            A user is written ACCOUNT:USER and has the storage account AUTH_ACCOUNT. The store may be running: it
-            notices a change within a second. A changed key or a removed user ends the tokens that were given out.
+            A user is written ACCOUNT:USER and has the storage account AUTH_ACCOUNT. Users belong to the cluster: the
+            commands work on any node of it, and a change is in force on all that can be reached within two seconds. A
+            node that is away, or this one if its store is not running, takes part in it when it is back. Of two changes
+            to one user the later one counts. A changed key or a removed user ends the tokens that were given out.
 
             Examples:
               ringfort user add --data ./data photos:ann --role .admin
@@ -75,7 +77,7 @@ struct UserCommand: ParsableCommand {
             try edit(try options.store()) { users throws(UserFile.Failure) in
                 try users.add(
                     account: name.account, name: name.user, key: key, roles: set,
-                    now: UInt64(WallClock.system.seconds))
+                    now: WallClock.system.ticks)
             }
             report(
                 options, name,
@@ -96,7 +98,7 @@ struct UserCommand: ParsableCommand {
 
         func run() throws {
             try edit(try options.store()) { users throws(UserFile.Failure) in
-                try users.remove(account: name.account, name: name.user)
+                try users.remove(account: name.account, name: name.user, now: WallClock.system.ticks)
             }
             report(options, name, key: nil, done: "removed")
         }
@@ -118,7 +120,7 @@ struct UserCommand: ParsableCommand {
             let key = try key.map { Array($0.utf8) } ?? RandomBytes.makeKeyText()
             try edit(try options.store()) { users throws(UserFile.Failure) in
                 try users.setKey(
-                    account: name.account, name: name.user, key: key, now: UInt64(WallClock.system.seconds))
+                    account: name.account, name: name.user, key: key, now: WallClock.system.ticks)
             }
             report(
                 options, name,
@@ -140,8 +142,8 @@ struct UserCommand: ParsableCommand {
                     JSONValue.object([
                         JSONMember("user", .string(String(decoding: user.qualifiedName, as: UTF8.self))),
                         JSONMember("roles", .array(user.roles.names.map { .string($0) })),
-                        JSONMember("created", .integer(Int(user.created))),
-                        JSONMember("changed", .integer(Int(user.changed))),
+                        JSONMember("created", .integer(Int(user.created / UserFile.ticksPerSecond))),
+                        JSONMember("changed", .integer(Int(user.changed / UserFile.ticksPerSecond))),
                     ])
                 }
                 return print(String(decoding: JSONValue.array(list).encoded, as: UTF8.self))

@@ -107,7 +107,7 @@ extension StorageRequest {
         case .openUpload, .chunk, .commitUpload, .readObject, .readBody, .putRow, .updateTable, .deleteTable,
             .deleteAccount,
             .readTable, .listTable, .status, .workers, .setWorker, .verifyObject, .replication,
-            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program, .users:
             return self
         }
     }

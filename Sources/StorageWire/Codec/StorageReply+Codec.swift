@@ -28,6 +28,7 @@ extension StorageReply {
         case map = 36
         case mapChanged = 37
         case program = 43
+        case users = 44
     }
 
     private var kind: Kind {
@@ -58,6 +59,7 @@ extension StorageReply {
         case .map: .map
         case .mapChanged: .mapChanged
         case .program: .program
+        case .users: .users
         }
     }
 
@@ -89,6 +91,7 @@ extension StorageReply {
             return value
         case .mapChanged(let result): return result
         case .program(let message): message.encode(into: &buffer)
+        case .users(let page): return page.encode(into: &buffer)
         }
         return nil
     }
@@ -128,6 +131,7 @@ extension StorageReply {
         case .map: self = .map(try MapStanding(from: &reader), reader.rest())
         case .mapChanged: self = .mapChanged(reader.rest())
         case .program: self = .program(try ProgramReport(from: &reader))
+        case .users: self = .users(try UserPage(from: &reader))
         }
         try reader.expectEnd()
     }

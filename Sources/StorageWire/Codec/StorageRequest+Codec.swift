@@ -37,6 +37,7 @@ extension StorageRequest {
         case readMap = 35
         case changeMap = 36
         case program = 43
+        case users = 44
     }
 
     private var kind: Kind {
@@ -66,6 +67,7 @@ extension StorageRequest {
         case .readMap: .readMap
         case .changeMap: .changeMap
         case .program: .program
+        case .users: .users
         }
     }
 
@@ -96,6 +98,7 @@ extension StorageRequest {
         case .learnMap(let message): return message.encode(into: &buffer)
         case .readMap(let version): buffer.writeInteger(version)
         case .changeMap(let change): return change
+        case .users(let query): query.encode(into: &buffer)
         }
         return nil
     }
@@ -134,6 +137,7 @@ extension StorageRequest {
         case .readMap: self = .readMap(newerThan: try reader.integer())
         case .changeMap: self = .changeMap(reader.rest())
         case .program: self = .program
+        case .users: self = .users(try UserQuery(from: &reader))
         }
         try reader.expectEnd()
     }

@@ -38,6 +38,8 @@ package enum StorageRequest: Sendable {
     case changeMap(ByteBuffer)
     /// Which program the node runs.
     case program
+    /// Users of which the node knows something else than who asks.
+    case users(UserQuery)
 }
 
 /// The answers.
@@ -82,6 +84,7 @@ package enum StorageReply: Sendable {
     /// What a change did, as JSON.
     case mapChanged(ByteBuffer)
     case program(ProgramReport)
+    case users(UserPage)
     case failed(StorageFailure)
 }
 

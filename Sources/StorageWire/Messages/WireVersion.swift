@@ -30,7 +30,7 @@ extension StorageRequest {
             .acceptMap, .learnMap, .readMap, .changeMap:
             .version2
         case .replication(let request): request.minimumVersion
-        case .program, .deleteAccount: .version3
+        case .program, .deleteAccount, .users: .version3
         }
     }
 }

@@ -70,7 +70,7 @@ extension StorageRequest {
         case .readObject(let message): message.wanted == .body
         case .putObject, .chunk, .commitUpload, .readBody, .deleteObject, .updateObject, .putRow, .updateTable,
             .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker, .verifyObject,
-            .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
+            .replication, .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program, .users:
             false
         }
     }

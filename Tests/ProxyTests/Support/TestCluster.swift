@@ -186,7 +186,7 @@ private final class BothServers: StorageHandler {
         case .putRow, .updateTable, .deleteTable, .deleteAccount, .readTable, .listTable, .status, .workers, .setWorker,
             .replication(.tables), .replication(.rows), .replication(.fetchTables), .replication(.head),
             .replication(.list),
-            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program:
+            .prepareMap, .acceptMap, .learnMap, .readMap, .changeMap, .program, .users:
             containers.handle(request, call: call)
         }
     }

@@ -21,7 +21,8 @@ enum AccessBenchmarks {
         let secret = Array("secret".utf8)
         try store.edit { (users) throws(UserFile.Failure) in
             try users.add(
-                account: Array("test".utf8), name: Array("tester".utf8), key: secret, roles: .admin, now: start)
+                account: Array("test".utf8), name: Array("tester".utf8), key: secret, roles: .admin,
+                now: start * UserFile.ticksPerSecond)
         }
         let users = try UserDirectory(store: store, clusterKey: key, now: start)
         // Of one user, but of different seconds and so different texts.
