@@ -47,7 +47,7 @@ struct AuditorTests {
         ) { device, policy, hash in
             asked.withLock { $0.append("\(device) \(policy) \(hash.high)") }
         }
-        #expect(auditor.control.status.pace == 2 * 32 << 20)
+        #expect(auditor.control.status.pace == 2 * 8 << 20)
         // In the body of the fourth object.
         #expect(fileSystem.flipBit("/d1/log/00000001.segment", at: 256 + 3 * 1104 + 600, bit: 2))
         try auditor.start()

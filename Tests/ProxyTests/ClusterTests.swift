@@ -58,6 +58,27 @@ import Testing
         }
     }
 
+    /// The first replica has the container, the second one deletes it, and the third one never heard of it, or only of its end before: whoever
+    /// asks the first and the third has to hear that it is gone.
+    @Test(arguments: [false, true]) func aDeletedContainerIsGoneForEveryMajority(wasThereBefore: Bool) async throws {
+        try await use { cluster in
+            if wasThereBefore {
+                #expect(await cluster.create().isStored)
+                #expect(await cluster.deleteContainer().isStored)
+            }
+            cluster.nodes[2].fault = .refuses(.unreachable)
+            #expect(await cluster.create().isStored)
+            cluster.heal()
+            cluster.nodes[0].fault = .refuses(.unreachable)
+            #expect(await cluster.deleteContainer().isStored)
+            for away in cluster.nodes.indices {
+                cluster.heal()
+                cluster.nodes[away].fault = .refuses(.unreachable)
+                #expect(await cluster.isThere() == false, "without \(away)")
+            }
+        }
+    }
+
     @Test func everythingWorksOnAHealthyCluster() async throws {
         try await use { cluster in
             await exercise(cluster, "x")

@@ -80,7 +80,8 @@ extension DeviceLog {
     }
 
     private func relocateRecords(of segment: UInt32) throws {
-        let file = try files.file(segment)
+        let file = try files.openAnew(segment)
+        file.readNothingAhead()
         let scanner = try SegmentScanner(
             segment: segment, file: file, from: UInt32(SegmentHeader.reserved),
             end: SegmentSeal.read(segment, from: file)?.end, minimumBatch: 0)

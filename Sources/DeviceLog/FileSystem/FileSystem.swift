@@ -56,12 +56,16 @@ package protocol File: AnyObject, Sendable {
     /// As `read`, from the disk and past the page cache where the file system can: what is there is looked at, and nothing that others
     /// read is displaced. Address, offset and count are multiples of `directAlignment`.
     func readDirectly(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int
+    /// Has the disk read what is asked for and no more: megabytes read ahead are in the way of commits.
+    func readNothingAhead()
 }
 
 /// What `File.writeDirectly` takes is aligned to this: the page, at least as large as the blocks of any disk.
 let directAlignment = 4096
 
 extension File {
+    package func readNothingAhead() {}
+
     package func writeDirectly(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileError) {
         try write(bytes, at: offset)
     }

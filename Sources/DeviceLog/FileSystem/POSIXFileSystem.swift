@@ -139,6 +139,8 @@ private final class POSIXFile: File {
         return done
     }
 
+    func readNothingAhead() { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM) }
+
     func readIfCached(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileError) -> Int? {
         guard buffer.count > 0 else { return 0 }
         var done = 0

@@ -40,15 +40,35 @@ package enum TableChanges {
 
     /// Deletes an account, or a container that has no objects. Replicas that had agreed when another still had rows are made live again.
     ///
-    /// - Parameter policy: what the container has, for that case.
+    /// A replica that does not have the container is no witness of its end: it would not tell of it when one that has it, and did not hear of the
+    /// end, is asked later. So where a majority comes about only with such, the container is made there first.
+    ///
+    /// - Parameter policy: what the container has, for these cases.
     package static func delete(
         _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8 = UpdateTable.anyPolicy,
         completion: @escaping (Outcome) -> Void
     ) {
-        delete(loop, target, shape: ReplicatedWrite.Shape(replicas: target.primaries.count)) { result in
-            guard case .refused(.notEmpty) = result else { return completion(outcome(result, created: false)) }
-            update(loop, target, creates: true, policy: policy, metadata: []) { _ in
-                completion(.notEmpty)
+        delete(loop, target, policy: policy, makesMissing: target.kind == .container, completion: completion)
+    }
+
+    private static func delete(
+        _ loop: ProxyLoop, _ target: TableTarget, policy: UInt8, makesMissing: Bool,
+        completion: @escaping (Outcome) -> Void
+    ) {
+        var isMissingSomewhere = false
+        func make(then: @escaping (Outcome) -> Void) {
+            update(loop, target, creates: true, policy: policy, metadata: [], completion: then)
+        }
+        let shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
+        delete(loop, target, shape: shape, isMissing: { isMissingSomewhere = true }) { result in
+            switch result {
+            case .refused(.notEmpty): make { _ in completion(.notEmpty) }
+            case .unavailable where isMissingSomewhere && makesMissing:
+                make { made in
+                    guard case .stored = made else { return completion(made) }
+                    delete(loop, target, policy: policy, makesMissing: false, completion: completion)
+                }
+            default: completion(outcome(result, created: false))
             }
         }
     }
@@ -60,19 +80,22 @@ package enum TableChanges {
     ) {
         var shape = ReplicatedWrite.Shape(replicas: target.primaries.count)
         shape.timestamp = timestamp
-        delete(loop, target, shape: shape) { completion(outcome($0, created: false)) }
+        delete(loop, target, shape: shape, isMissing: nil) { completion(outcome($0, created: false)) }
     }
 
+    /// - Parameter isMissing: called when a replica does not have it; nil: that counts as deleted.
     private static func delete(
-        _ loop: ProxyLoop, _ target: TableTarget, shape: ReplicatedWrite.Shape,
+        _ loop: ProxyLoop, _ target: TableTarget, shape: ReplicatedWrite.Shape, isMissing: (() -> Void)?,
         completion: @escaping (ReplicatedWrite.Result) -> Void
     ) {
         run(
             loop, target, shape: shape,
             translate: { reply, _ in
                 // It is gone there already, or never came there.
-                if case .absent = reply { return .tableStored(created: false) }
-                return reply
+                guard case .absent = reply else { return reply }
+                guard let isMissing else { return .tableStored(created: false) }
+                isMissing()
+                return .failed(StorageFailure(.busy, "a replica does not have the container"))
             },
             make: { device, timestamp in
                 let table = target.address(device)

@@ -139,6 +139,16 @@ extension TestCluster {
         }
     }
 
+    /// Nil when no majority says.
+    func isThere(_ container: String = "c") async -> Bool? {
+        await run { loop, done in
+            TableRead.run(loop, self.container(container)) { outcome in
+                guard case .state(let state) = outcome else { return done(nil) }
+                done(state.isLive)
+            }
+        }
+    }
+
     static func written(_ outcome: TableChanges.Outcome) -> Written {
         switch outcome {
         case .stored(let timestamp, _): .stored(timestamp)
