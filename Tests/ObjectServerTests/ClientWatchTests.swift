@@ -27,5 +27,8 @@ struct ClientWatchTests {
         watch.note(requests: 100, now: time(215))
         #expect(watch.rest(now: time(215)) == .milliseconds(25))
         #expect(watch.rest(now: time(240)) == nil)
+        // A large body takes its time; that is no reason to do nothing for minutes.
+        watch.noteStep(from: time(240), to: time(60_240))
+        #expect(watch.rest(now: time(60_240)) == .seconds(1))
     }
 }

@@ -8,8 +8,9 @@ struct ClientWatch {
     private static let period = TimeAmount.milliseconds(200)
     /// Requests per second that make a node busy.
     private static let few = 50.0
-    /// A step is followed by a rest of so many times its length.
+    /// A step is followed by a rest of so many times its length, at most `longestRest`.
     private static let rest: Int64 = 3
+    private static let longestRest = TimeAmount.seconds(1)
 
     private var last: (time: NIODeadline, requests: UInt64)?
     private(set) var isBusy = false
@@ -26,7 +27,7 @@ struct ClientWatch {
 
     /// A step has ended.
     mutating func noteStep(from begin: NIODeadline, to end: NIODeadline) {
-        resumption = end + .nanoseconds((end - begin).nanoseconds * Self.rest)
+        resumption = end + min(.nanoseconds((end - begin).nanoseconds * Self.rest), Self.longestRest)
     }
 
     /// How long to rest before the next step; nil: not at all.

@@ -30,7 +30,7 @@ final class BlockMemory: Sendable {
 final class KeptBlocks: @unchecked Sendable {
     private let memory: BlockMemory
     private let count: Int
-    /// By block: its address and length; 0 while it is not kept.
+    /// By block: where it is; 0 while it is not kept.
     private let addresses: UnsafeMutablePointer<Atomic<UInt>>
     private let bytes = Atomic<Int>(0)
 
