@@ -12,6 +12,8 @@ from cluster import Cluster
 OBJECTS = 30
 # What the loss of one process may cost a request, and how long a cluster without a majority may take to say so.
 LONGEST = 2.0
+# A peer that was away is called again after so long at most, and half a second for the call.
+RECONNECT = 3.5
 
 
 class StoppedTests(unittest.TestCase):
@@ -49,6 +51,8 @@ class StoppedTests(unittest.TestCase):
         return times
 
     def wait_until_back(self):
+        # Two of three answer in any case: of the third only time tells.
+        time.sleep(RECONNECT)
         deadline = time.monotonic() + 15
         while self.client("PUT", "/probe").status not in (201, 202) and time.monotonic() < deadline:
             time.sleep(0.1)
