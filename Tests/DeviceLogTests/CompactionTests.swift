@@ -98,13 +98,8 @@ struct CompactionTests {
         #expect(again.statistics().segments < before.segments)
     }
 
-    @Test func anEvictionIsForgottenOnlyWhenNothingCanComeBack() throws {
-        let log = try open()
-        log.put(1, at: 1).confirm(log)
-        log.perform(.delete(key(1), timestamp: 2)).confirm(log)
-        #expect(log.perform(.evict(key(1), timestamp: 2)).isStored)
-        try log.flushIndex()
-        #expect(try log.forgetEvictions() == 0)
+    /// Writes other objects until nothing is left of the segments of before.
+    private static func giveUpOldSegments(_ log: DeviceLog) throws {
         for round in 1...2 as ClosedRange<UInt64> {
             for number in 10..<40 as Range<UInt64> {
                 log.put(number, at: round, String(repeating: "x", count: 400)).confirm(log)
@@ -112,6 +107,16 @@ struct CompactionTests {
         }
         try log.flushIndex()
         while try log.compact() {}
+    }
+
+    @Test func anEvictionIsForgottenOnlyWhenNothingCanComeBack() throws {
+        let log = try open()
+        log.put(1, at: 1).confirm(log)
+        log.perform(.delete(key(1), timestamp: 2)).confirm(log)
+        #expect(log.perform(.evict(key(1), timestamp: 2)).isStored)
+        try log.flushIndex()
+        #expect(try log.forgetEvictions() == 0)
+        try Self.giveUpOldSegments(log)
         #expect(try log.catalog.object(key(1))?.kind == .evicted)
         #expect(try log.forgetEvictions() == 1)
         #expect(try log.forgetEvictions() == 0)
@@ -127,13 +132,7 @@ struct CompactionTests {
         let log = try open()
         log.put(1, at: 1).confirm(log)
         log.perform(.evict(key(1), timestamp: 1)).confirm(log)
-        for round in 1...2 as ClosedRange<UInt64> {
-            for number in 10..<40 as Range<UInt64> {
-                log.put(number, at: round, String(repeating: "x", count: 400)).confirm(log)
-            }
-        }
-        try log.flushIndex()
-        while try log.compact() {}
+        try Self.giveUpOldSegments(log)
         #expect(try log.catalog.object(key(1))?.kind == .evicted)
         // It comes back, and goes again; the index knows of the first eviction only.
         log.perform(

@@ -112,28 +112,29 @@ package final class Updater: @unchecked Sendable {
         guard task != nil else { return eventLoop.makeSucceededFuture(false) }
         guard let update = try? PendingUpdate(decoding: item.payload) else {
             logger.error("A pending update can't be read; it is dropped")
-            note(item)
-            return eventLoop.makeSucceededFuture(true)
+            return note(item)
         }
         let putRow = retargeted(update.putRow)
         guard let node = server.nodes.node(ofDevice: putRow.table.device) else {
             return eventLoop.makeSucceededFuture(false)
         }
-        return node.ask(.putRow(putRow), within: ObjectServer.rowTimeout, on: eventLoop).map { [self] reply in
+        return node.ask(.putRow(putRow), within: ObjectServer.rowTimeout, on: eventLoop).flatMap { [self] reply in
             switch reply {
             case .stored, .superseded:
                 _ = control.step(1)
-                note(item)
-                return true
-            default: return false
+                return note(item)
+            default: return eventLoop.makeSucceededFuture(false)
             }
         }
     }
 
-    /// That an update waits no more.
-    private func note(_ item: Item) {
-        item.log.submit(
-            .pendingDone(id: item.id), completion: IgnoredOutcome(sink: server.sinks.sink(for: eventLoop)))
+    /// That an update waits no more; the next pass would find it again before that is durable. Whether it is.
+    private func note(_ item: Item) -> EventLoopFuture<Bool> {
+        let promise = eventLoop.makePromise(of: Bool.self)
+        server.submit(.pendingDone(id: item.id), to: item.log, on: eventLoop) { outcome in
+            if case .stored = outcome { promise.succeed(true) } else { promise.succeed(false) }
+        }
+        return promise.futureResult
     }
 }
 
