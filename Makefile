@@ -3,6 +3,9 @@ DATA ?= ./data
 # Every target may import only what Package.swift says, which keeps the floors apart.
 CHECKS := --explicit-target-dependency-import-check error
 
+# Exclusive access to memory is checked in the builds that the tests are of; here that would cost a tenth of the time of a request.
+RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
+
 # For the programs behind `bench`, `bench-peers` and `bench-cluster`.
 ARGS ?=
 
@@ -11,7 +14,7 @@ ARGS ?=
 # Builds Ringfort and starts it on $(DATA); it prints how to use it. Ctrl-C stops it.
 run:
 	scripts/install-dependencies build
-	swift build -c release --product ringfort
+	swift build $(RELEASE) --product ringfort
 	.build/release/ringfort up --data "$(DATA)"
 
 # Everything that has to pass.
@@ -32,7 +35,7 @@ unit:
 TESTS ?=
 integration:
 	scripts/install-dependencies test
-	swift build -c release --product ringfort $(CHECKS)
+	swift build $(RELEASE) --product ringfort $(CHECKS)
 	cd Tests/Integration && ../../.venv/bin/python -m unittest $(if $(TESTS),$(TESTS),discover)
 
 # A cluster under load while its nodes are killed, stopped, cut off and damaged. As root it has more kinds of faults.
@@ -40,14 +43,14 @@ TORTURE_SECONDS ?= 600
 TORTURE ?=
 torture:
 	scripts/install-dependencies test
-	swift build -c release --product ringfort $(CHECKS)
+	swift build $(RELEASE) --product ringfort $(CHECKS)
 	cd Tests/Integration && ../../.venv/bin/python torture.py --seconds $(TORTURE_SECONDS) $(TORTURE)
 
 # A cluster of another commit's program becomes one of today's, node by node, under load. `make upgrade PREVIOUS=COMMIT`.
 PREVIOUS ?= HEAD~1
 upgrade:
 	scripts/install-dependencies test
-	swift build -c release --product ringfort $(CHECKS)
+	swift build $(RELEASE) --product ringfort $(CHECKS)
 	scripts/build-previous $(PREVIOUS)
 	cd Tests/Integration && \
 		RINGFORT_PREVIOUS=$(CURDIR)/.build/previous/build/release/ringfort ../../.venv/bin/python -m unittest test_upgrade
@@ -62,17 +65,17 @@ lint:
 # Micro-benchmarks against benchmarks/Thresholds. `make bench ARGS="--filter ring,device.commit"`.
 bench:
 	scripts/install-dependencies build
-	swift build -c release --product ringfort-bench $(CHECKS)
+	swift build $(RELEASE) --product ringfort-bench $(CHECKS)
 	.build/release/ringfort-bench $(ARGS)
 
 # Three storage processes and two proxies against all in one process; healing, audit, latency. `make bench-cluster ARGS="--quick"`.
 bench-cluster:
 	scripts/install-dependencies peers
-	swift build -c release --product ringfort
+	swift build $(RELEASE) --product ringfort
 	/usr/bin/python3 benchmarks/Cluster/bench.py $(ARGS)
 
 # Ringfort, OpenStack Swift and nginx in turn under the same load. `make bench-peers ARGS="--quick --only ringfort,nginx"`.
 bench-peers:
 	scripts/install-dependencies peers
-	swift build -c release --product ringfort
+	swift build $(RELEASE) --product ringfort
 	/usr/bin/python3 benchmarks/Peers/bench.py $(ARGS)

@@ -61,7 +61,7 @@ package struct Configuration: Sendable {
     /// Runs of the index below this are merged with each other; beyond, with those of about their size.
     package var indexRunSize: Int64 = 4 << 20
     /// Memory for blocks of the index in which something was found; 0 switches it off. Only what is used is taken.
-    package var indexMemory = 8 << 20
+    package var indexMemory = 32 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Evictions that older segments hold back, at least, before those are rewritten for that.
@@ -76,7 +76,7 @@ package struct Configuration: Sendable {
     /// Size of the checksummed blocks of a blob.
     package var blobBlock = 256 << 10
     /// Bytes of a blob that are gathered and written at once, past the page cache; a multiple of 4096. A shorter blob goes through it.
-    package var blobPiece = 512 << 10
+    package var blobPiece = 508 << 10
     /// Space that only deletes and compaction may use; nil: 2 % of the device, at least 1 GiB, at most 10 %.
     package var reserve: Int64?
     /// Share of garbage above which a segment is compacted.

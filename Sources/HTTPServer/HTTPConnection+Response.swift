@@ -299,13 +299,18 @@ extension HTTPConnection {
     }
 
     private func flushUnlessInTurn() {
-        if !output.isInTurn { flush() }
+        if !output.isInTurn { flushWithOthers() }
     }
 
     private func flushSoon() {
         // Large pieces must count for `isWritable` at once; small ones wait for the end of the turn.
         if output.isLarge { handOver() }
-        guard !output.isInTurn, !output.isFlushScheduled else { return }
+        if !output.isInTurn { flushWithOthers() }
+    }
+
+    /// At the end of the loop's turn, or when many connections wait for it: whoever waits for the answers is woken once for several of them.
+    func flushWithOthers() {
+        guard !output.isFlushScheduled, output.isUnflushed || output.buffer.readableBytes > 0 else { return }
         output.isFlushScheduled = true
         loop.flushLater(self)
     }

@@ -118,7 +118,7 @@ extension HTTPConnection {
     func channelReadComplete(context: ChannelHandlerContext) {
         output.isInTurn = false
         isReadRequested = false
-        flush()
+        flushWithOthers()
         requestRead()
     }
 

@@ -6,6 +6,8 @@ import NIOCore
 final class HTTPLoop: @unchecked Sendable {
     /// A larger output buffer is not kept.
     private static let keptScratch = 64 * 1024
+    /// Connections that wait for a flush at most, and output buffers that are kept.
+    private static let mostUnflushed = 16
 
     let eventLoop: any EventLoop
     let application: any HTTPApplication
@@ -22,7 +24,10 @@ final class HTTPLoop: @unchecked Sendable {
     private var dateSecond = Int.min
     private var drained: EventLoopPromise<Void>?
     private var unflushed: [HTTPConnection] = []
-    private var scratch = ByteBuffer()
+    /// Empty but while they are flushed.
+    private var flushing: [HTTPConnection] = []
+    private var isFlushScheduled = false
+    private var scratch: [ByteBuffer] = []
 
     init(eventLoop: any EventLoop, application: any HTTPApplication, configuration: HTTPConfiguration, logger: Logger) {
         self.eventLoop = eventLoop
@@ -120,27 +125,34 @@ extension HTTPLoop {
 // MARK: - Output
 
 extension HTTPLoop {
-    /// Flushes the connection at the end of this turn of the loop, together with others.
+    /// Flushes the connection at the end of this turn of the loop, together with others, or earlier when many wait for that.
     func flushLater(_ connection: HTTPConnection) {
         unflushed.append(connection)
-        guard unflushed.count == 1 else { return }
+        // What a flush makes others write waits for the end of the turn.
+        if unflushed.count >= Self.mostUnflushed, flushing.isEmpty { return flushAll() }
+        guard !isFlushScheduled else { return }
+        isFlushScheduled = true
         eventLoop.assumeIsolated().execute { [self] in
-            let connections = unflushed
-            unflushed.removeAll(keepingCapacity: true)
-            for connection in connections { connection.flushScheduled() }
+            isFlushScheduled = false
+            flushAll()
         }
+    }
+
+    private func flushAll() {
+        swap(&unflushed, &flushing)
+        for connection in flushing { connection.flushScheduled() }
+        flushing.removeAll(keepingCapacity: true)
     }
 
     /// An empty buffer to write a response into; give it back after the flush.
     func takeScratch() -> ByteBuffer {
-        var taken = ByteBuffer()
-        swap(&taken, &scratch)
+        var taken = scratch.popLast() ?? ByteBuffer()
         taken.clear(minimumCapacity: 1024)
         return taken
     }
 
     /// Keeps the buffer for the next response. While the socket still holds on to it, it is left alone then.
     func giveBack(_ buffer: ByteBuffer) {
-        if buffer.capacity <= Self.keptScratch { scratch = buffer }
+        if buffer.capacity <= Self.keptScratch, scratch.count < Self.mostUnflushed { scratch.append(buffer) }
     }
 }

@@ -68,7 +68,8 @@ final class MemoryIndex: IndexStore {
     ) {
         let sorted = SortedRows()
         for (name, row) in snapshot.rows[table] ?? [:] where row.kind == kind {
-            sorted.set(name, row, hidesOther: false)
+            sorted.set(
+                name, row, hidesOther: false, hash: name.withUnsafeBytes { MemoryLayer.hash(table, $0) })
         }
         var start = start
         while let next = sorted.page(from: start, reverse: reverse, limit: 1).first {

@@ -29,8 +29,13 @@ final class CommitStream: @unchecked Sendable {
     let buffer = BatchBuffer()
     let changes: Changes
     private var waiting: [QueuedOperation] = []
+    /// Where the batch begins in `waiting`, and what comes after those of it that are decided.
+    private var first = 0
     private var next = 0
-    private var finished: [(queued: QueuedOperation, outcome: WriteOutcome)] = []
+    /// Of the batch, one after the other.
+    private var outcomes: [WriteOutcome] = []
+    /// How many of the batch are writes.
+    private var writes = 0
     var newPositions: [LogPosition] = []
     var nextPending: UInt64
     private(set) var isFull = false
@@ -85,46 +90,53 @@ final class CommitStream: @unchecked Sendable {
 
     private func commitBatch() {
         changes.removeAll()
-        finished.removeAll(keepingCapacity: true)
+        outcomes.removeAll(keepingCapacity: true)
         newPositions.removeAll(keepingCapacity: true)
         isFull = space.isAtReserve()
         let firstPending = nextPending
-        fillBatch()
+        fillBatch(waiting)
 
         var error = failure
         if error == nil, buffer.records > 0 { error = writeBuffer() }
         if let error {
             nextPending = firstPending
-            for index in finished.indices { finished[index].outcome = .failed(error) }
+            for index in outcomes.indices { outcomes[index] = .failed(error) }
         } else {
             catalog.apply(changes)
             unconfirmed.add(newPositions)
-            releaseBlobs()
+            releaseBlobs(waiting)
         }
         noteFigures(records: error == nil ? buffer.records : 0)
-        let writes = finished.count { $0.queued.isWrite }
         if error == nil, writes > 0 { lastBatchRecords = writes }
-        deliver()
+        deliver(waiting)
+        // Holding requests and their buffers until the next batch would keep memory for nothing.
+        if next == waiting.count {
+            waiting.removeAll(keepingCapacity: true)
+            next = 0
+        }
     }
 
     /// Decides operations and lays out their records until the batch or the segment is full.
-    private func fillBatch() {
+    ///
+    /// - Parameter operations: `waiting`, whose elements need not be copied to be looked at here.
+    private func fillBatch(_ operations: [QueuedOperation]) {
         beginBatch()
-        while next < waiting.count, finished.count < configuration.maximumBatchRecords {
-            let queued = waiting[next]
+        first = next
+        writes = 0
+        while next < operations.count, outcomes.count < configuration.maximumBatchRecords {
             if failure == nil {
-                let size = maximumRecordLength(queued)
+                let size = maximumRecordLength(operations[next])
                 if buffer.count + size > writer.room || (buffer.records == 0 && writer.shouldRollEarly) {
                     guard buffer.records == 0 else { return }
                     if let error = rollSegment() {
-                        finish(queued, .failed(error))
+                        finish(operations[next], .failed(error))
                         continue
                     }
                 } else if buffer.count + size > configuration.maximumBatchBytes, buffer.records > 0 {
                     return
                 }
             }
-            finish(queued, decide(queued.operation))
+            finish(operations[next], decide(operations[next].operation))
         }
     }
 
@@ -133,7 +145,8 @@ final class CommitStream: @unchecked Sendable {
     }
 
     private func finish(_ queued: QueuedOperation, _ outcome: WriteOutcome) {
-        finished.append((queued, outcome))
+        outcomes.append(outcome)
+        if queued.isWrite { writes += 1 }
         next += 1
     }
 
@@ -192,10 +205,10 @@ final class CommitStream: @unchecked Sendable {
     }
 
     /// Blobs whose put was stored belong to their records now; the others stay with who staged them and may be put again.
-    private func releaseBlobs() {
-        for (queued, outcome) in finished {
+    private func releaseBlobs(_ operations: [QueuedOperation]) {
+        for (index, outcome) in outcomes.enumerated() {
             let blob: StagedBlob
-            switch queued.operation {
+            switch operations[first + index].operation {
             case .write(.put(_, _, _, .blob(let staged), _)): blob = staged
             case .write(.restore(_, _, _, _, .blob(let staged))): blob = staged
             default: continue
@@ -209,25 +222,20 @@ final class CommitStream: @unchecked Sendable {
     // MARK: Answers
 
     /// One call per sink: there are few, so a list is searched.
-    private func deliver() {
+    private func deliver(_ operations: [QueuedOperation]) {
         var groups: [(sink: any CompletionSink, finished: [FinishedWrite])] = []
-        for (queued, outcome) in finished {
-            guard let completion = queued.completion else { continue }
+        for (index, outcome) in outcomes.enumerated() {
+            guard let completion = operations[first + index].completion else { continue }
             let sink = completion.sink
             let write = FinishedWrite(completion: completion, outcome: outcome)
             if let index = groups.firstIndex(where: { $0.sink === sink }) {
                 groups[index].finished.append(write)
             } else {
                 groups.append((sink, [write]))
+                groups[groups.count - 1].finished.reserveCapacity(outcomes.count)
             }
         }
-        finished.removeAll(keepingCapacity: true)
         for group in groups { group.sink.deliver(group.finished) }
-        // Holding requests and their buffers until the next batch would keep memory for nothing.
-        if next == waiting.count {
-            waiting.removeAll(keepingCapacity: true)
-            next = 0
-        }
     }
 }
 

@@ -72,14 +72,18 @@ final class ObjectTable: @unchecked Sendable {
 
     /// All entries in the order of policy and hash.
     func sorted() -> [Slot] {
-        var all: [Slot] = []
-        all.reserveCapacity(count)
-        for index in 0...mask where slots[index].isUsed { all.append(slots[index]) }
-        all.sort { left, right in
-            if left.policy != right.policy { return left.policy < right.policy }
-            return left.hash < right.hash
+        // What is moved about is small.
+        var places: [(policy: UInt8, high: UInt64, index: Int)] = []
+        places.reserveCapacity(count)
+        for index in 0...mask where slots[index].isUsed {
+            places.append((slots[index].policy, slots[index].high, index))
         }
-        return all
+        places.sort { left, right in
+            if left.policy != right.policy { return left.policy < right.policy }
+            if left.high != right.high { return left.high < right.high }
+            return slots[left.index].low < slots[right.index].low
+        }
+        return places.map { slots[$0.index] }
     }
 
     /// The entries of a policy from `first` to `last`, in no order. After a first one it takes as long as there are entries in the range.

@@ -19,6 +19,8 @@ package final class ProxyLoop {
     /// Reads that another replica joins when they take too long.
     private let impatient = DeadlineQueue()
     private var isWatchingPatience = false
+    /// Large bodies that stream in.
+    var uploads: UploadWindows
     private var sweeper: RepeatedTask?
 
     package init(
@@ -30,6 +32,7 @@ package final class ProxyLoop {
         self.timestamps = timestamps
         self.workers = workers
         self.limits = limits
+        uploads = UploadWindows(limits)
     }
 
     /// Begins to watch deadlines. On the event loop.
@@ -71,8 +74,10 @@ package struct StoreLimits: Sendable {
     package var inlineBody = 256 << 10
     /// Bytes of one upload that are received and not yet taken by the replicas; past it the client is not read.
     package var uploadWindow = 2 << 20
+    /// The windows of all uploads of an event loop share this, down to a piece and a half each.
+    package var uploadMemory = 24 << 20
     /// Bytes that go to the replicas at once; what a device writes at once. At most half of the window.
-    package var uploadPiece = 512 << 10
+    package var uploadPiece = 508 << 10
     /// A replica that takes nothing for so long, while the others have all there is, is left out of the upload.
     package var uploadStall = TimeAmount.seconds(2)
     /// Bytes of one download that are asked for ahead of the client.

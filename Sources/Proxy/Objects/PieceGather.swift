@@ -11,7 +11,8 @@ struct PieceGather {
     private var hasPiece = false
     /// Given out before: those that nobody holds any more are used again.
     private var given = CircularBuffer<ByteBuffer>()
-    private static let maximumGiven = 5
+    /// Bytes that are on their way at most, about: so much is kept to be used again.
+    var window = 0
 
     /// - Parameter size: bytes of a piece.
     init(size: Int) {
@@ -33,7 +34,7 @@ struct PieceGather {
     mutating func takeRest() -> ByteBuffer? {
         guard hasPiece else { return nil }
         hasPiece = false
-        if given.count == Self.maximumGiven { given.removeFirst() }
+        while given.count > window / size { given.removeFirst() }
         given.append(piece)
         defer { piece = ByteBuffer() }
         return piece

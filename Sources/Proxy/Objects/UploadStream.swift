@@ -46,6 +46,8 @@ package final class UploadStream {
     /// From here on the commit's quorum decides what a lost replica means.
     private var isCommitting = false
     private var isEnded = false
+    /// Among the uploads that share the loop's memory.
+    private var isCounted = false
 
     package init(_ loop: ProxyLoop, target: ObjectTarget, expectedLength: Int64, digest: BodyDigest) {
         self.loop = loop
@@ -61,6 +63,8 @@ package final class UploadStream {
     package func open() {
         let fanOut = FanOut(loop) { [unowned self] reply, index in receive(reply, from: index) }
         self.fanOut = fanOut
+        loop.uploads.begin()
+        isCounted = true
         for index in target.primaries.indices where !isEnded {
             replicas[index].unanswered += 1
             fanOut.ask(
@@ -72,6 +76,7 @@ package final class UploadStream {
     package func write(_ chunk: ByteBuffer) {
         guard !isEnded else { return }
         received += Int64(chunk.readableBytes)
+        gather.window = loop.uploads.window
         gather.add(chunk) { piece in
             unhashed.append(piece)
             unsent.append(piece)
@@ -121,6 +126,8 @@ package final class UploadStream {
 
     package func end() {
         isEnded = true
+        if isCounted { loop.uploads.end() }
+        isCounted = false
         stallWatch?.cancel()
         stallWatch = nil
         fanOut?.end()
@@ -208,7 +215,7 @@ package final class UploadStream {
         let taken = replicas.filter { !$0.failed }.map(\.acknowledged).sorted(by: >)
         let majority = replicas.count / 2 + 1
         let confirmed = min(taken.count >= majority ? taken[majority - 1] : 0, hashed)
-        let window = Int64(loop.limits.uploadWindow)
+        let window = Int64(loop.uploads.window)
         let shouldPause = received - confirmed >= window || received - (taken.last ?? 0) >= window + window / 2
         guard shouldPause != isPaused else { return }
         isPaused = shouldPause

@@ -57,7 +57,7 @@ extension IndexChanges {
         let tables = layer.rows.sorted { left, right in
             left.key.kind != right.key.kind
                 ? left.key.kind.rawValue < right.key.kind.rawValue : left.key.hash < right.key.hash
-        }
+        }.map { (key: $0.key, rows: $0.value.inOrder()) }
         try writeRows(tables, .rows, of: .live, to: &writer, keepingRemovals)
         try writeRows(tables, .deletedRows, of: .deleted, to: &writer, keepingRemovals)
 
@@ -97,15 +97,15 @@ extension IndexChanges {
 
     /// Rows of one kind, and removals of those that were of this kind before.
     private func writeRows(
-        _ tables: [(key: TableKey, value: SortedRows)], _ space: IndexSpace, of kind: StoredRow.Kind,
+        _ tables: [(key: TableKey, rows: [SortedRows.Element])], _ space: IndexSpace, of kind: StoredRow.Kind,
         to writer: inout RunWriter, _ keepingRemovals: Bool
     ) throws(DeviceLogError) {
         var bytes: [UInt8] = []
         for (table, rows) in tables {
             let prefix = space.key(table)
-            try rows.forEach { (element) throws(DeviceLogError) in
+            for element in rows {
                 let isRemoved = element.row.kind != kind
-                if isRemoved, !(keepingRemovals && element.hidesOther) { return }
+                if isRemoved, !(keepingRemovals && element.hidesOther) { continue }
                 bytes.removeAll(keepingCapacity: true)
                 bytes.append(contentsOf: prefix)
                 bytes.append(contentsOf: element.name)

@@ -131,13 +131,13 @@ struct RunBlockBuilder {
         guard let first = entries.first, entries.count > 1 else { return 0 }
         let lastStart = entries[entries.count - 2].keyEnd
         return keys.withUnsafeBytes { keys in
-            sharedLength(keys.part(0, first.keyEnd), keys.part(lastStart, keys.count - lastStart))
+            commonLength(keys.part(0, first.keyEnd), keys.part(lastStart, keys.count - lastStart))
         }
     }
 }
 
 /// How many bytes two strings of bytes share at their beginning.
-func sharedLength(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
+func commonLength(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
     let limit = min(left.count, right.count)
     var length = 0
     while length < limit, left[length] == right[length] { length += 1 }

@@ -35,7 +35,7 @@ struct RunWriter {
         if !block.isEmpty, block.size + size > Self.blockSize { try endBlock() }
         if block.isEmpty {
             // The shortest bytes that are behind the block before, and not behind this key.
-            let shared = lastKey.withUnsafeBytes { sharedLength($0, key) }
+            let shared = lastKey.withUnsafeBytes { commonLength($0, key) }
             fences.append(key.part(0, min(shared + 1, key.count)), offset: written + Int64(output.count))
         }
         block.add(key, value, isRemoved: isRemoved)
