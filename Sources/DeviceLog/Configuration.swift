@@ -61,7 +61,7 @@ package struct Configuration: Sendable {
     /// Runs of the index below this are merged with each other; beyond, with those of about their size.
     package var indexRunSize: Int64 = 4 << 20
     /// Memory for blocks of the index in which something was found; 0 switches it off. Only what is used is taken.
-    package var indexMemory = 32 << 20
+    package var indexMemory = 26 << 20
     /// Segments between two flushes of the index, at most about this many; the next start reads them.
     package var maximumReplaySegments: UInt32 = 4
     /// Evictions that older segments hold back, at least, before those are rewritten for that.

@@ -94,7 +94,7 @@ final class CommitStream: @unchecked Sendable {
         newPositions.removeAll(keepingCapacity: true)
         isFull = space.isAtReserve()
         let firstPending = nextPending
-        fillBatch(waiting)
+        waiting.withUnsafeBufferPointer { fillBatch($0) }
 
         var error = failure
         if error == nil, buffer.records > 0 { error = writeBuffer() }
@@ -104,11 +104,11 @@ final class CommitStream: @unchecked Sendable {
         } else {
             catalog.apply(changes)
             unconfirmed.add(newPositions)
-            releaseBlobs(waiting)
+            waiting.withUnsafeBufferPointer { releaseBlobs($0) }
         }
         noteFigures(records: error == nil ? buffer.records : 0)
         if error == nil, writes > 0 { lastBatchRecords = writes }
-        deliver(waiting)
+        waiting.withUnsafeBufferPointer { deliver($0) }
         // Holding requests and their buffers until the next batch would keep memory for nothing.
         if next == waiting.count {
             waiting.removeAll(keepingCapacity: true)
@@ -118,8 +118,8 @@ final class CommitStream: @unchecked Sendable {
 
     /// Decides operations and lays out their records until the batch or the segment is full.
     ///
-    /// - Parameter operations: `waiting`, whose elements need not be copied to be looked at here.
-    private func fillBatch(_ operations: [QueuedOperation]) {
+    /// - Parameter operations: `waiting`, whose elements are looked at where they lie: a copy of each would cost more than most decisions.
+    private func fillBatch(_ operations: UnsafeBufferPointer<QueuedOperation>) {
         beginBatch()
         first = next
         writes = 0
@@ -205,7 +205,7 @@ final class CommitStream: @unchecked Sendable {
     }
 
     /// Blobs whose put was stored belong to their records now; the others stay with who staged them and may be put again.
-    private func releaseBlobs(_ operations: [QueuedOperation]) {
+    private func releaseBlobs(_ operations: UnsafeBufferPointer<QueuedOperation>) {
         for (index, outcome) in outcomes.enumerated() {
             let blob: StagedBlob
             switch operations[first + index].operation {
@@ -222,7 +222,7 @@ final class CommitStream: @unchecked Sendable {
     // MARK: Answers
 
     /// One call per sink: there are few, so a list is searched.
-    private func deliver(_ operations: [QueuedOperation]) {
+    private func deliver(_ operations: UnsafeBufferPointer<QueuedOperation>) {
         var groups: [(sink: any CompletionSink, finished: [FinishedWrite])] = []
         for (index, outcome) in outcomes.enumerated() {
             guard let completion = operations[first + index].completion else { continue }

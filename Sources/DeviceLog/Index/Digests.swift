@@ -16,30 +16,45 @@ final class Digests: @unchecked Sendable {
     static let buckets = 65536
     private static let pages = buckets / DigestPage.buckets
 
-    private struct Policy {
-        var values: UnsafeMutablePointer<UInt64>
+    private final class Policy {
+        let values = UnsafeMutablePointer<UInt64>.allocate(capacity: Digests.buckets)
         /// XOR over each page, so that a wide range is not a walk over all buckets.
-        var pages: [UInt64]
-        var dirty: [UInt64]
+        let sums = UnsafeMutablePointer<UInt64>.allocate(capacity: Digests.pages)
+        /// A bit for each page.
+        let dirty = UnsafeMutablePointer<UInt64>.allocate(capacity: Digests.pages / 64)
+
+        init() {
+            values.initialize(repeating: 0, count: Digests.buckets)
+            sums.initialize(repeating: 0, count: Digests.pages)
+            dirty.initialize(repeating: 0, count: Digests.pages / 64)
+        }
+
+        deinit {
+            values.deallocate()
+            sums.deallocate()
+            dirty.deallocate()
+        }
     }
 
     private var policies: [UInt8: Policy] = [:]
 
-    deinit {
-        for policy in policies.values { policy.values.deallocate() }
+    private func policy(_ number: UInt8) -> Policy {
+        if let policy = policies[number] { return policy }
+        let policy = Policy()
+        policies[number] = policy
+        return policy
     }
 
     /// Takes an entry in, or out again.
     func toggle(_ key: ObjectKey, _ version: ObjectVersion) {
         guard version.kind != .absent else { return }
-        var policy = policies[key.policy] ?? Self.empty()
+        let policy = policy(key.policy)
         let bucket = Int(key.hash.high >> 48)
         let digest = Self.digest(key.hash, version)
         let page = bucket / DigestPage.buckets
         policy.values[bucket] ^= digest
-        policy.pages[page] ^= digest
+        policy.sums[page] ^= digest
         policy.dirty[page / 64] |= 1 << UInt64(page % 64)
-        policies[key.policy] = policy
     }
 
     func value(policy: UInt8, buckets: Range<Int>) -> UInt64 {
@@ -49,7 +64,7 @@ final class Digests: @unchecked Sendable {
         var result: UInt64 = 0
         while bucket < buckets.upperBound {
             if bucket % DigestPage.buckets == 0, bucket + DigestPage.buckets <= buckets.upperBound {
-                result ^= policy.pages[bucket / DigestPage.buckets]
+                result ^= policy.sums[bucket / DigestPage.buckets]
                 bucket += DigestPage.buckets
             } else {
                 result ^= policy.values[bucket]
@@ -60,7 +75,7 @@ final class Digests: @unchecked Sendable {
     }
 
     func load(_ page: DigestPage) {
-        var policy = policies[page.policy] ?? Self.empty()
+        let policy = policy(page.policy)
         let number = Int(page.number)
         guard number < Self.pages, page.values.count == DigestPage.buckets else { return }
         page.values.withUnsafeBufferPointer { values in
@@ -71,16 +86,15 @@ final class Digests: @unchecked Sendable {
                 sum ^= values[index]
                 index += 1
             }
-            policy.pages[number] = sum
+            policy.sums[number] = sum
         }
-        policies[page.policy] = policy
     }
 
     /// The pages that changed since the last call.
     func takeDirty() -> [DigestPage] {
         var pages: [DigestPage] = []
         for (number, policy) in policies {
-            for word in policy.dirty.indices where policy.dirty[word] != 0 {
+            for word in 0..<Self.pages / 64 where policy.dirty[word] != 0 {
                 var bits = policy.dirty[word]
                 while bits != 0 {
                     let page = word * 64 + bits.trailingZeroBitCount
@@ -89,7 +103,7 @@ final class Digests: @unchecked Sendable {
                     let values = Array(UnsafeBufferPointer(start: start, count: DigestPage.buckets))
                     pages.append(DigestPage(policy: number, number: UInt16(page), values: values))
                 }
-                policies[number]?.dirty[word] = 0
+                policy.dirty[word] = 0
             }
         }
         return pages
@@ -108,13 +122,5 @@ final class Digests: @unchecked Sendable {
         value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
         value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
         return value ^ value >> 31
-    }
-
-    private static func empty() -> Policy {
-        let values = UnsafeMutablePointer<UInt64>.allocate(capacity: buckets)
-        values.initialize(repeating: 0, count: buckets)
-        return Policy(
-            values: values, pages: [UInt64](repeating: 0, count: pages),
-            dirty: [UInt64](repeating: 0, count: pages / 64))
     }
 }
