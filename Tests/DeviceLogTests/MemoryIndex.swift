@@ -68,8 +68,7 @@ final class MemoryIndex: IndexStore {
     ) {
         let sorted = SortedRows()
         for (name, row) in snapshot.rows[table] ?? [:] where row.kind == kind {
-            sorted.set(
-                name, row, hidesOther: false, hash: name.withUnsafeBytes { MemoryLayer.hash(table, $0) })
+            sorted.set(name, row, hidesOther: false)
         }
         var start = start
         while let next = sorted.page(from: start, reverse: reverse, limit: 1).first {

@@ -1,4 +1,3 @@
-import Ring
 import Testing
 
 @testable import DeviceLog
@@ -8,7 +7,6 @@ struct SortedRowsTests {
     @Test func writesAndPagesAsASortedDictionary() {
         let seed = UInt64.random(in: 0 ... .max)
         var random = SeededGenerator(seed: seed)
-        let table = TableKey(kind: .container, hash: PathHash(high: 1, low: 2))
         let rows = SortedRows()
         var model: [[UInt8]: (timestamp: UInt64, hidesOther: Bool)] = [:]
         /// Names that share beginnings, some of them whole.
@@ -18,12 +16,10 @@ struct SortedRowsTests {
         for step in 0..<8_000 {
             let new = name()
             let hides = step % 7 == 0
-            rows.set(
-                new, Self.row(UInt64(step)), hidesOther: hides,
-                hash: new.withUnsafeBytes { MemoryLayer.hash(table, $0) })
+            rows.set(new, Self.row(UInt64(step)), hidesOther: hides)
             model[new] = (UInt64(step), hides || model[new]?.hidesOther == true)
             let asked = name()
-            let found = asked.withUnsafeBytes { rows.find($0, hash: MemoryLayer.hash(table, $0)) }
+            let found = asked.withUnsafeBytes { rows.find($0) }
             #expect(found?.timestamp == model[asked]?.timestamp, "seed \(seed), step \(step)")
             // Sometimes after one write, sometimes after many.
             guard Int.random(in: 0...(step < 2_000 ? 300 : 3), using: &random) == 0 else { continue }

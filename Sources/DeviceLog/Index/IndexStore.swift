@@ -89,7 +89,7 @@ final class MemoryLayer: @unchecked Sendable {
 
     /// - Parameter hash: by `hash(table, name)`.
     func row(_ table: TableKey, _ name: UnsafeRawBufferPointer, hash: UInt64) -> StoredRow? {
-        rowFilter.mayContain(hash) ? rows[table]?.find(name, hash: hash) : nil
+        rowFilter.mayContain(hash) ? rows[table]?.find(name) : nil
     }
 
     /// - Parameter entry: nil when the update is done.
@@ -112,7 +112,7 @@ final class MemoryLayer: @unchecked Sendable {
             rows[table] = sorted
         }
         rowCount -= sorted.count
-        sorted.set(name, row, hidesOther: hidesOther, hash: hash)
+        sorted.set(name, row, hidesOther: hidesOther)
         rowCount += sorted.count
     }
 

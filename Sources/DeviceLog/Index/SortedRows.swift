@@ -22,16 +22,14 @@ final class SortedRows: @unchecked Sendable {
 
     var count: Int { elements.count }
 
-    /// - Parameter hash: by `MemoryLayer.hash`.
-    func find(_ name: UnsafeRawBufferPointer, hash: UInt64) -> StoredRow? {
-        guard let element = slot(name, hash).element else { return nil }
+    func find(_ name: UnsafeRawBufferPointer) -> StoredRow? {
+        guard let element = slot(name, Self.hash(name)).element else { return nil }
         return elements[element].row
     }
 
-    /// - Parameters:
-    ///   - hidesOther: whether a row of the other kind was there, here or below.
-    ///   - hash: by `MemoryLayer.hash`.
-    func set(_ name: [UInt8], _ row: StoredRow, hidesOther: Bool, hash: UInt64) {
+    /// - Parameter hidesOther: whether a row of the other kind was there, here or below.
+    func set(_ name: [UInt8], _ row: StoredRow, hidesOther: Bool) {
+        let hash = name.withUnsafeBytes { Self.hash($0) }
         let (slot, element) = name.withUnsafeBytes { self.slot($0, hash) }
         if let element {
             elements[element].row = row
@@ -74,6 +72,13 @@ final class SortedRows: @unchecked Sendable {
 
     /// The half of a hash that slots hold, by which they have their places too.
     private static let tag: UInt64 = 0xFFFF_FFFF_0000_0000
+
+    /// Of this process: clients choose the names, and must not be able to choose such that all want one slot.
+    private static func hash(_ name: UnsafeRawBufferPointer) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(bytes: name)
+        return UInt64(truncatingIfNeeded: hasher.finalize())
+    }
 
     /// Where a name is, or the free slot where it belongs.
     private func slot(_ name: UnsafeRawBufferPointer, _ hash: UInt64) -> (slot: Int, element: Int?) {
