@@ -15,7 +15,7 @@ final class SortedRows: @unchecked Sendable {
     /// As they came.
     private var elements: [Element] = []
     /// By hash, open addressing: the upper half of the hash and the number of the element, counted from 1; 0 when free.
-    private var slots = [UInt64](repeating: 0, count: 64)
+    private var slots = [UInt64](repeating: 0, count: 8)
     /// Numbers of the first `ordered` elements by name. None is empty.
     private var blocks: [[UInt32]] = []
     private var ordered = 0
